@@ -1,0 +1,197 @@
+"""The way to PostgreSQL: a pool of connections, transactions, and the driver's errors as ours."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlsplit
+
+import asyncpg
+from pydantic_core import from_json, to_json
+
+from planstore.errors import SetupError, Unavailable
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
+
+    from asyncpg.pool import PoolConnectionProxy
+
+    from planstore.sql.connection import Connection, Row
+
+OLDEST_SERVER: Final = 15
+"""The oldest major version of PostgreSQL that is supported."""
+
+CONNECT_PATIENCE: Final = 5.0
+"""Seconds for which a request waits for a PostgreSQL that is just coming up again."""
+
+_GONE: Final = (
+    OSError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.CannotConnectNowError,
+    asyncpg.AdminShutdownError,
+    asyncpg.CrashShutdownError,
+    asyncpg.TooManyConnectionsError,
+    asyncpg.ReadOnlySQLTransactionError,
+)
+"""What the driver raises when the server can't be reached, or is about to go."""
+
+
+class Database:
+    """A pool of connections to one PostgreSQL."""
+
+    def __init__(self, pool: asyncpg.Pool[Row], *, where: str) -> None:
+        self._pool = pool
+        self.where = where
+        """Host, port and name of the database, without any secret."""
+
+    @classmethod
+    @asynccontextmanager
+    async def open(
+        cls, url: str, *, pool_size: int = 16, is_pooled: bool = False
+    ) -> AsyncGenerator[Database]:
+        """Open a pool of at most ``pool_size`` connections to ``url``.
+
+        ``is_pooled``: a pooler in transaction mode stands between, so statements aren't prepared
+        across transactions and only the settings that poolers know are sent.
+
+        Raises:
+            SetupError: the server can't be reached, refuses us, or is too old.
+        """
+        where = describe(url)
+        settings = {"application_name": "planstore", "TimeZone": "UTC"}
+        try:
+            pool = await asyncpg.create_pool(
+                url,
+                min_size=1,
+                max_size=pool_size,
+                max_inactive_connection_lifetime=300,
+                timeout=10,
+                statement_cache_size=0 if is_pooled else 100,
+                server_settings=settings if is_pooled else {**settings, "jit": "off"},
+                init=_prepare,
+                reset=_keep,
+            )
+        except _SETUP_ERRORS as error:
+            raise _setup_error(error, where) from error
+        try:
+            database = cls(pool, where=where)
+            await database._check_version()
+            yield database
+        finally:
+            try:
+                await asyncio.wait_for(pool.close(), timeout=5)
+            except (TimeoutError, *_GONE):
+                pool.terminate()
+
+    async def _check_version(self) -> None:
+        async with self.connection() as conn:
+            version = conn.get_server_version()
+        if version.major < OLDEST_SERVER:
+            raise SetupError(
+                f"The database at {self.where} is PostgreSQL {version.major}; "
+                f"PlanStore needs PostgreSQL {OLDEST_SERVER} or later: "
+                "set PLANSTORE_DATABASE_URL to one, or leave it out to use the embedded one."
+            )
+
+    @asynccontextmanager
+    async def connection(self) -> AsyncGenerator[Connection]:
+        """A connection on which each statement is a transaction of its own.
+
+        Raises:
+            Unavailable: the database can't be reached.
+        """
+        conn = await self._acquire()
+        try:
+            yield conn
+        except _GONE as error:
+            raise self._unavailable() from error
+        except asyncpg.InterfaceError as error:
+            if conn.is_closed():
+                raise self._unavailable() from error
+            raise
+        finally:
+            await self._pool.release(conn)
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncGenerator[Connection]:
+        """A connection within one READ COMMITTED transaction."""
+        async with self.connection() as conn, conn.transaction():
+            yield conn
+
+    async def _acquire(self) -> PoolConnectionProxy[Row]:
+        deadline = asyncio.get_running_loop().time() + CONNECT_PATIENCE
+        while True:
+            try:
+                return await self._pool.acquire(timeout=CONNECT_PATIENCE)
+            except (*_GONE, TimeoutError) as error:
+                # Nothing was sent, so waiting for a server that restarts harms nobody.
+                if asyncio.get_running_loop().time() > deadline:
+                    raise self._unavailable() from error
+                await asyncio.sleep(0.1)
+
+    def _unavailable(self) -> Unavailable:
+        return Unavailable(
+            f"The database at {self.where} can't be reached now. Repeat the request in a while; "
+            "with an Idempotency-Key, what was done already is not done again."
+        )
+
+
+async def _prepare(conn: asyncpg.Connection[Row]) -> None:
+    for kind in ("json", "jsonb"):
+        await conn.set_type_codec(
+            kind, schema="pg_catalog", encoder=_json_text, decoder=from_json, format="text"
+        )
+
+
+def _json_text(value: Any) -> str:
+    return to_json(value).decode()
+
+
+async def _keep(_conn: object) -> None:
+    """Leave a connection as it is: no statement of ours leaves anything behind in its session.
+
+    The driver's own reset costs a round trip for each release.
+    """
+
+
+_SETUP_ERRORS: Final = (
+    *_GONE,
+    asyncpg.InvalidAuthorizationSpecificationError,
+    asyncpg.InvalidCatalogNameError,
+    asyncpg.ClientConfigurationError,
+    TimeoutError,
+    ValueError,
+)
+
+
+def _setup_error(error: BaseException, where: str) -> SetupError:
+    match error:
+        case asyncpg.InvalidAuthorizationSpecificationError():
+            why = (
+                f"The database at {where} refuses the user or the password: "
+                "check PLANSTORE_DATABASE_URL."
+            )
+        case asyncpg.InvalidCatalogNameError():
+            why = f"There is no database at {where}: create it, or check PLANSTORE_DATABASE_URL."
+        case asyncpg.ClientConfigurationError() | ValueError():
+            why = (
+                "PLANSTORE_DATABASE_URL can't be read: "
+                "it has the form postgresql://user:password@host:5432/database."
+            )
+        case _:
+            why = (
+                f"The database at {where} can't be reached: start it, or check "
+                "PLANSTORE_DATABASE_URL; leave it out to use the embedded one."
+            )
+    return SetupError(why)
+
+
+def describe(url: str) -> str:
+    """Say which database a URL names, without its user and password."""
+    try:
+        parts = urlsplit(url)
+        host = parts.netloc.rpartition("@")[2]
+    except ValueError:
+        return "the given URL"
+    return f"{host}{parts.path}" if host else f"a local socket{parts.path}"

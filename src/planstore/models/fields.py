@@ -1,0 +1,169 @@
+"""The kinds of values that fields of plans and tasks hold, with what is refused in them."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from datetime import MAXYEAR, MINYEAR, UTC, datetime
+from typing import TYPE_CHECKING, Annotated, Any, Final, cast
+from uuid import UUID
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationInfo
+from pydantic_core import PydanticCustomError, PydanticSerializationError, to_json
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+MAX_ORDER: Final = 1_000_000_000
+"""The highest ``sequence_order`` a client may give: room is left below PostgreSQL's integer."""
+
+NUL: Final = "\x00"
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How large an input may be. Validation takes them from its context, else the defaults."""
+
+    steps: int = 10_000
+    """Steps of one plan."""
+    description: int = 100_000
+    """Characters of a description."""
+    json_depth: int = 64
+    """How deep objects and lists may be nested in a free JSON field, itself included."""
+
+
+DEFAULT_LIMITS: Final = Limits()
+
+
+def limits_of(info: ValidationInfo) -> Limits:
+    """Return the limits that a validation runs under."""
+    context = cast("object", info.context)
+    return context if isinstance(context, Limits) else DEFAULT_LIMITS
+
+
+class Record(BaseModel):
+    """What plans, tasks and events have in common: frozen, and no unknown field."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+
+def plain_text(value: str) -> str:
+    """Refuse what PostgreSQL can't keep as text: NUL characters and lone surrogates."""
+    if NUL in value:
+        raise PydanticCustomError("nul", "a text can't hold the character U+0000")
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise PydanticCustomError("surrogate", "a text can't hold a lone surrogate") from None
+    return value
+
+
+def _not_blank(value: str) -> str:
+    if not value.strip():
+        raise PydanticCustomError("blank", "it can't be empty")
+    return plain_text(value)
+
+
+def _short_enough(value: str, info: ValidationInfo) -> str:
+    limit = limits_of(info).description
+    if len(value) > limit:
+        raise PydanticCustomError(
+            "too_long",
+            "it has {length} characters; at most {limit} are allowed",
+            {"length": len(value), "limit": limit},
+        )
+    return value
+
+
+def _no_uuid(value: str) -> str:
+    try:
+        UUID(value)
+    except ValueError:
+        return value
+    raise PydanticCustomError("reads_as_uuid", "a name can't read as a UUID: ids do")
+
+
+def _to_utc(value: datetime) -> datetime:
+    if value.tzinfo is None:
+        value = value.replace(tzinfo=UTC)
+    # The first and the last year are left out: a shift to UTC may leave the calendar, and the
+    # driver reads its extremes as infinity.
+    if not MINYEAR < value.year < MAXYEAR:
+        raise PydanticCustomError("out_of_range", "a time lies in the years 2 to 9998")
+    return value.astimezone(UTC)
+
+
+def free_json(value: Any, info: ValidationInfo) -> Any:
+    """Refuse what isn't JSON, what PostgreSQL can't keep, and what is nested too deep."""
+    depth = limits_of(info).json_depth
+    try:
+        text = to_json(value)
+    except PydanticSerializationError as error:
+        raise PydanticCustomError("not_json", "it isn't JSON: {why}", {"why": str(error)}) from None
+    # Looking at the text first keeps the walk, which is slow, for inputs that may need it.
+    is_suspicious = (
+        text.count(b"{") + text.count(b"[") > depth
+        or b"\\u0000" in text
+        or b"NaN" in text
+        or b"Infinity" in text
+    )
+    if is_suspicious and (faults := list(_faults(value, depth, ""))):
+        raise PydanticCustomError(
+            "not_kept",
+            "it can't be kept: {why}",
+            {"why": "; ".join(f"{why} at {at or '/'}" for at, why in faults), "faults": faults},
+        )
+    return value
+
+
+def _faults(value: Any, depth: int, at: str) -> Iterator[tuple[str, str]]:
+    if isinstance(value, str):
+        if NUL in value:
+            yield at, "a text can't hold the character U+0000"
+    elif isinstance(value, float):
+        if not math.isfinite(value):
+            yield at, "a number must be finite"
+    elif isinstance(value, (dict, list, tuple)):
+        if depth == 0:
+            yield at, "it is nested too deep"
+            return
+        yield from _faults_within(value, depth - 1, at)
+
+
+def _faults_within(value: Any, depth: int, at: str) -> Iterator[tuple[str, str]]:
+    if isinstance(value, dict):
+        members = cast("dict[object, Any]", value)
+        for key, member in members.items():
+            if NUL in str(key):
+                yield at, "a key can't hold the character U+0000"
+            yield from _faults(member, depth, f"{at}/{pointer_part(key)}")
+    else:
+        for index, member in enumerate(value):
+            yield from _faults(member, depth, f"{at}/{index}")
+
+
+def pointer_part(part: object) -> str:
+    """Escape one part of a JSON pointer (RFC 6901, section 3)."""
+    return str(part).replace("~", "~0").replace("/", "~1")
+
+
+def _few_enough(value: list[dict[str, Any]], info: ValidationInfo) -> list[dict[str, Any]]:
+    limit = limits_of(info).steps
+    if len(value) > limit:
+        raise PydanticCustomError(
+            "too_many",
+            "there are {count} steps; at most {limit} are allowed",
+            {"count": len(value), "limit": limit},
+        )
+    return value
+
+
+Text = Annotated[str, AfterValidator(_not_blank)]
+ShortText = Annotated[str, StringConstraints(max_length=200), AfterValidator(_not_blank)]
+Description = Annotated[Text, AfterValidator(_short_enough)]
+Name = Annotated[ShortText, AfterValidator(_no_uuid)]
+Timestamp = Annotated[datetime, AfterValidator(_to_utc)]
+Order = Annotated[int, Field(ge=0, le=MAX_ORDER)]
+JsonObject = Annotated[dict[str, Any], AfterValidator(free_json)]
+Steps = Annotated[list[dict[str, Any]], AfterValidator(_few_enough), AfterValidator(free_json)]
+ErrorReport = Annotated[str | dict[str, Any], AfterValidator(free_json)]

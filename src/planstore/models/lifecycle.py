@@ -1,0 +1,68 @@
+"""What a lifecycle is: a table of transitions, from which everything else is drawn.
+
+The checks, the texts of refusals, the names of events, ``docs/lifecycle.md`` and the exhaustive
+test all read the tables in `planstore.models.plan` and `planstore.models.task`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+S = TypeVar("S", bound=StrEnum)
+
+
+@dataclass(frozen=True, slots=True)
+class Transition(Generic[S]):
+    """One row of a lifecycle: a verb, the statuses it may start from, the one it ends in."""
+
+    verb: str
+    past: str
+    """What the event says happened: ``task.{past}``."""
+    sources: frozenset[S]
+    target: S
+    holder_only: bool
+    """True where only the holder of the task's claim may do it while the claim lives."""
+    meaning: str
+    """One sentence for the documentation."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lifecycle(Generic[S]):
+    """All transitions of one kind of thing, such as ``task``."""
+
+    noun: str
+    transitions: tuple[Transition[S], ...]
+
+    def towards(self, target: S) -> dict[S, Transition[S]]:
+        """What setting the status to ``target`` by hand means, from each status that allows it."""
+        return {
+            source: transition
+            for transition in self.transitions
+            if transition.target == target
+            for source in transition.sources
+        }
+
+    def events_towards(self, target: S) -> dict[str, str]:
+        """The event that setting the status to ``target`` writes, from each status that may."""
+        return {
+            source.value: f"{self.noun}.{transition.past}"
+            for source, transition in self.towards(target).items()
+        }
+
+    def allowed_from(self, status: S) -> list[str]:
+        """The verbs that ``status`` allows, in the table's order."""
+        return [each.verb for each in self.transitions if status in each.sources]
+
+    def refusal(self, target: S, status: S, *, which: object) -> str:
+        """Say why ``which``, being ``status``, can't be set to ``target``, and what it can."""
+        verbs = " or ".join(self._verbs_towards(target)) or f"set to {target.value}"
+        allowed = ", ".join(self.allowed_from(status)) or "nothing"
+        return f"cannot {verbs} {self.noun} {which}: it is {status.value}; allowed now: {allowed}"
+
+    def _verbs_towards(self, target: S) -> Iterable[str]:
+        return (each.verb for each in self.transitions if each.target == target)

@@ -1,0 +1,176 @@
+"""Plans: a strategy for a goal, with its status and its lifecycle."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, Final, Literal
+from uuid import UUID
+
+from pydantic import MISSING, Field
+
+from planstore.models.fields import JsonObject, Order, Record, ShortText, Steps, Timestamp
+from planstore.models.lifecycle import Lifecycle, Transition
+
+
+class PlanStatus(StrEnum):
+    """Where a plan stands."""
+
+    DRAFT = "draft"
+    """Created, not started."""
+    ACTIVE = "active"
+    """Being carried out: its ready tasks may be started."""
+    COMPLETED = "completed"
+    """All tasks are finished, or it was closed as completed."""
+    FAILED = "failed"
+    """Nothing can become ready any more, or it was closed as failed."""
+    CANCELLED = "cancelled"
+    """Closed before its end, on purpose."""
+
+
+SETTLED: Final = frozenset({PlanStatus.COMPLETED, PlanStatus.FAILED})
+"""What an active plan becomes by itself when nothing is left to do."""
+
+FINAL: Final = SETTLED | {PlanStatus.CANCELLED}
+"""What a plan is when it was closed by hand, or settled."""
+
+SEQUENTIAL: Final = "sequential"
+"""The plan type whose tasks wait for all tasks of a lower ``sequence_order``."""
+
+PLAN_LIFECYCLE: Final = Lifecycle(
+    "plan",
+    (
+        Transition(
+            verb="start",
+            past="started",
+            sources=frozenset({PlanStatus.DRAFT}),
+            target=PlanStatus.ACTIVE,
+            holder_only=False,
+            meaning="Let its tasks be carried out; starting or ending one of them does it too.",
+        ),
+        Transition(
+            verb="complete",
+            past="completed",
+            sources=frozenset(PlanStatus) - {PlanStatus.COMPLETED},
+            target=PlanStatus.COMPLETED,
+            holder_only=False,
+            meaning="Close it as a success; an active plan does it by itself when all its tasks "
+            "are finished.",
+        ),
+        Transition(
+            verb="fail",
+            past="failed",
+            sources=frozenset(PlanStatus) - {PlanStatus.FAILED},
+            target=PlanStatus.FAILED,
+            holder_only=False,
+            meaning="Close it as a failure; an active plan does it by itself when nothing can "
+            "become ready any more.",
+        ),
+        Transition(
+            verb="cancel",
+            past="cancelled",
+            sources=frozenset({PlanStatus.DRAFT, PlanStatus.ACTIVE, PlanStatus.FAILED}),
+            target=PlanStatus.CANCELLED,
+            holder_only=False,
+            meaning="Close it before its end.",
+        ),
+        Transition(
+            verb="reopen",
+            past="reopened",
+            sources=FINAL,
+            target=PlanStatus.ACTIVE,
+            holder_only=False,
+            meaning="Let it be carried out again; adding or resetting a task does it too, unless "
+            "the plan was closed by hand.",
+        ),
+    ),
+)
+
+PlanTypeName = ShortText
+
+
+class Plan(Record):
+    """A strategy for a goal: ordered steps, a status, a revision."""
+
+    id: UUID
+    """Unique; a UUIDv7 unless the client gave one."""
+    goal_id: UUID | None
+    """The goal that the plan serves."""
+    agent_id: UUID | None
+    """The agent that is to carry it out."""
+    plan_type: str
+    """`sequential`: tasks wait for those of a lower `sequence_order`. Any other value: only
+    dependencies hold tasks back."""
+    steps: list[dict[str, Any]]
+    """The steps, in order, in any structure; the service doesn't look inside."""
+    status: PlanStatus
+    current_step: int
+    """0 at first, then the lowest `sequence_order` with unfinished tasks; a value that a client
+    gave stands until that is higher."""
+    metadata: dict[str, Any]
+    """Free JSON of the client's."""
+    auto_complete: bool
+    """Whether the plan becomes `completed` or `failed` by itself."""
+    revision: int
+    """1 at first; grows by one with each call that changes the plan's structure."""
+    version: int
+    """1 at first; grows with each change of this object. It is the ETag."""
+    created_at: datetime
+    updated_at: datetime
+    """When this object last changed."""
+    closed_at: datetime | None
+    """When the plan was closed by hand; null where it settled by itself, or is open."""
+
+
+class PlanCreate(Record):
+    """A plan to be made."""
+
+    id: UUID | None = None
+    """An id of the client's own; a UUIDv7 is made if left out."""
+    goal_id: UUID | None = None
+    """The goal that the plan serves."""
+    agent_id: UUID | None = None
+    """The agent that is to carry it out."""
+    plan_type: PlanTypeName = SEQUENTIAL
+    """`sequential`, or free text such as `parallel` or `dag`; 1 to 200 characters."""
+    steps: Steps = Field(default_factory=list[dict[str, Any]])
+    """A list of objects of any structure."""
+    status: Literal[PlanStatus.DRAFT, PlanStatus.ACTIVE] = PlanStatus.DRAFT
+    """`draft`, or `active` to start at once."""
+    current_step: Order = 0
+    """The step that the plan stands at."""
+    metadata: JsonObject = Field(default_factory=dict[str, Any])
+    """Free JSON."""
+    auto_complete: bool = True
+    """Whether the plan becomes `completed` or `failed` by itself."""
+
+
+class PlanUpdate(Record):
+    """Changes to a plan: only the fields that are named change.
+
+    An explicit null clears `goal_id` or `agent_id`; `steps` and `metadata` are replaced whole.
+    Fields that the service keeps are accepted when they equal what is stored.
+    """
+
+    goal_id: UUID | MISSING | None = MISSING
+    agent_id: UUID | MISSING | None = MISSING
+    plan_type: PlanTypeName | MISSING = MISSING
+    steps: Steps | MISSING = MISSING
+    status: PlanStatus | MISSING = MISSING
+    """Starts, closes or reopens the plan."""
+    current_step: Order | MISSING = MISSING
+    metadata: JsonObject | MISSING = MISSING
+    auto_complete: bool | MISSING = MISSING
+    id: UUID | MISSING = MISSING
+    """Kept by the service, as are those below."""
+    revision: int | MISSING = MISSING
+    version: int | MISSING = MISSING
+    created_at: Timestamp | MISSING = MISSING
+    updated_at: Timestamp | MISSING = MISSING
+    closed_at: Timestamp | MISSING | None = MISSING
+
+
+PLAN_KEPT: Final = frozenset(
+    {"id", "revision", "version", "created_at", "updated_at", "closed_at"},
+)
+"""The fields of a plan that only the service changes."""

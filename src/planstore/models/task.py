@@ -1,0 +1,214 @@
+"""Tasks: the executable units of a plan, with their status and lifecycle."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, Final
+from uuid import UUID
+
+from pydantic import MISSING, Field
+
+from planstore.models.fields import (
+    Description,
+    ErrorReport,
+    JsonObject,
+    Name,
+    Order,
+    Record,
+    ShortText,
+    Timestamp,
+)
+from planstore.models.lifecycle import Lifecycle, Transition
+
+
+class TaskStatus(StrEnum):
+    """Where a task stands."""
+
+    PENDING = "pending"
+    """Not started; it may be as soon as its turn comes."""
+    RUNNING = "running"
+    """Being carried out."""
+    COMPLETED = "completed"
+    """Carried out, with success."""
+    FAILED = "failed"
+    """Carried out, without success, and not to be tried again by itself."""
+    BLOCKED = "blocked"
+    """Held back: by a dependency, or by hand."""
+    SKIPPED = "skipped"
+    """Not to be carried out."""
+
+
+FINISHED: Final = frozenset({TaskStatus.COMPLETED, TaskStatus.SKIPPED})
+"""Nothing more is to be done."""
+
+ENDED: Final = FINISHED | {TaskStatus.FAILED}
+"""Finished or failed: no run goes on and none is to come by itself."""
+
+UNSTARTED: Final = frozenset({TaskStatus.PENDING, TaskStatus.BLOCKED})
+"""What closing the plan skips."""
+
+TASK_LIFECYCLE: Final = Lifecycle(
+    "task",
+    (
+        Transition(
+            verb="start",
+            past="started",
+            sources=frozenset({TaskStatus.PENDING}),
+            target=TaskStatus.RUNNING,
+            holder_only=False,
+            meaning="Begin a run.",
+        ),
+        Transition(
+            verb="complete",
+            past="completed",
+            sources=UNSTARTED | {TaskStatus.RUNNING, TaskStatus.FAILED},
+            target=TaskStatus.COMPLETED,
+            holder_only=True,
+            meaning="End it with success; its output stands.",
+        ),
+        Transition(
+            verb="skip",
+            past="skipped",
+            sources=UNSTARTED | {TaskStatus.RUNNING, TaskStatus.FAILED},
+            target=TaskStatus.SKIPPED,
+            holder_only=False,
+            meaning="Decide that it is not to be carried out; what waits for it goes on.",
+        ),
+        Transition(
+            verb="fail",
+            past="failed",
+            sources=UNSTARTED | {TaskStatus.RUNNING},
+            target=TaskStatus.FAILED,
+            holder_only=True,
+            meaning="End it without success.",
+        ),
+        Transition(
+            verb="release",
+            past="released",
+            sources=frozenset({TaskStatus.RUNNING}),
+            target=TaskStatus.PENDING,
+            holder_only=True,
+            meaning="Give the run up; the task may be started again.",
+        ),
+        Transition(
+            verb="hold",
+            past="held",
+            sources=frozenset({TaskStatus.PENDING, TaskStatus.RUNNING}),
+            target=TaskStatus.BLOCKED,
+            holder_only=False,
+            meaning="Keep it from starting until it is set to `pending` again.",
+        ),
+        Transition(
+            verb="unhold",
+            past="unheld",
+            sources=frozenset({TaskStatus.BLOCKED}),
+            target=TaskStatus.PENDING,
+            holder_only=False,
+            meaning="End the hold.",
+        ),
+        Transition(
+            verb="reset",
+            past="reset",
+            sources=ENDED,
+            target=TaskStatus.PENDING,
+            holder_only=False,
+            meaning="Do it again from the start: times, output and error are cleared.",
+        ),
+    ),
+)
+
+
+class Task(Record):
+    """One executable unit of a plan."""
+
+    id: UUID
+    """Unique; a UUIDv7 unless the client gave one."""
+    plan_id: UUID
+    """The plan that it belongs to, for good."""
+    name: str | None
+    """Unique in its plan; never reads as a UUID."""
+    agent_id: UUID | None
+    """The agent that is to carry it out."""
+    description: str
+    """What is to be done, for people and agents."""
+    task_type: str | None
+    """What kind of work it is, in the client's own words."""
+    input_data: dict[str, Any] | None
+    """What the work starts from, in any structure."""
+    output_data: dict[str, Any] | None
+    """What came of it; null until there is something."""
+    error: str | dict[str, Any] | None
+    """What went wrong; null while nothing has."""
+    metadata: dict[str, Any]
+    """Free JSON of the client's."""
+    status: TaskStatus
+    sequence_order: int
+    """Its place in the plan. In a sequential plan it waits for all tasks of a lower one; tasks
+    of the same one run side by side."""
+    version: int
+    """1 at first; grows by one with each change of this object. It is the ETag."""
+    created_at: datetime
+    updated_at: datetime
+    """When this object last changed."""
+    started_at: datetime | None
+    """When its run began, as the client said, else as the service saw it."""
+    completed_at: datetime | None
+    """When it ended (completed, failed or skipped), as the client said, else as the service saw
+    it."""
+
+
+class TaskCreate(Record):
+    """A task to be added to a plan."""
+
+    id: UUID | None = None
+    """An id of the client's own; a UUIDv7 is made if left out."""
+    plan_id: UUID
+    """The plan that it becomes part of."""
+    name: Name | None = None
+    """Unique in its plan; 1 to 200 characters, never a UUID."""
+    agent_id: UUID | None = None
+    """The agent that is to carry it out."""
+    description: Description
+    """What is to be done; not empty."""
+    task_type: ShortText | None = None
+    """What kind of work it is; 1 to 200 characters."""
+    input_data: JsonObject | None = Field(default_factory=dict[str, Any])
+    """What the work starts from: an object of any structure."""
+    sequence_order: Order | None = None
+    """Its place in the plan, 0 to 1,000,000,000; after the plan's last task if left out."""
+    metadata: JsonObject = Field(default_factory=dict[str, Any])
+    """Free JSON."""
+
+
+class TaskUpdate(Record):
+    """Changes to a task: only the fields that are named change.
+
+    An explicit null clears a field that may be empty; `input_data`, `output_data` and `metadata`
+    are replaced whole. Setting `status` moves the task through its lifecycle. Fields that the
+    service keeps are accepted when they equal what is stored.
+    """
+
+    name: Name | MISSING | None = MISSING
+    agent_id: UUID | MISSING | None = MISSING
+    description: Description | MISSING = MISSING
+    task_type: ShortText | MISSING | None = MISSING
+    input_data: JsonObject | MISSING | None = MISSING
+    output_data: JsonObject | MISSING | None = MISSING
+    error: ErrorReport | MISSING | None = MISSING
+    metadata: JsonObject | MISSING = MISSING
+    status: TaskStatus | MISSING = MISSING
+    """Starts, ends, holds or resets the task."""
+    sequence_order: Order | MISSING = MISSING
+    started_at: Timestamp | MISSING | None = MISSING
+    completed_at: Timestamp | MISSING | None = MISSING
+    id: UUID | MISSING = MISSING
+    """Kept by the service, as are those below."""
+    plan_id: UUID | MISSING = MISSING
+    version: int | MISSING = MISSING
+    created_at: Timestamp | MISSING = MISSING
+    updated_at: Timestamp | MISSING = MISSING
+
+
+TASK_KEPT: Final = frozenset({"id", "plan_id", "version", "created_at", "updated_at"})
+"""The fields of a task that only the service changes."""

@@ -1,0 +1,119 @@
+"""Doing a piece of work once per idempotency key, and to its end once it has begun."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+from planstore.errors import IdempotencyInFlight, IdempotencyMismatch, PlanStoreError
+from planstore.services.refusals import KeyTaken
+from planstore.sql import idempotency as keys
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Coroutine
+
+    from planstore.db import Database
+    from planstore.models.idempotency import Idempotency
+
+T = TypeVar("T")
+
+KEY_LIFETIME: Final = timedelta(hours=24)
+"""How long an answer is kept under its key."""
+
+PATIENCE: Final = timedelta(seconds=5)
+"""How long a repetition waits for the first request to be answered."""
+
+_BITE: Final = 1_000
+
+
+class Writes:
+    """The writes of one process that are under way.
+
+    None is cancelled when its caller leaves: PostgreSQL may answer a cancelled commit as done
+    though no standby has it, so what has begun runs to its end.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._under_way: set[asyncio.Task[Any]] = set()
+
+    async def finish(self) -> None:
+        """Wait for what is under way."""
+        if self._under_way:
+            await asyncio.wait(self._under_way)
+
+    async def do(
+        self,
+        work: Callable[[], Coroutine[Any, Any, T]],
+        *,
+        idempotency: Idempotency | None,
+        replay: Callable[[Any], T],
+    ) -> T:
+        """Do ``work``, or ``replay`` the answer that is kept under the key.
+
+        Raises:
+            IdempotencyInFlight: the first request with this key is not answered within 5 s.
+            IdempotencyMismatch: the key belongs to another request.
+        """
+        if idempotency is None:
+            return await asyncio.shield(self._begin(work()))
+        task = self._begin(self._once(work, idempotency, replay))
+        done, _ = await asyncio.wait({task}, timeout=PATIENCE.total_seconds())
+        if not done:
+            raise IdempotencyInFlight(
+                f"the request with the idempotency key {idempotency.key!r} is still being carried "
+                "out: repeat it in a while to get its answer"
+            )
+        return task.result()
+
+    def _begin(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+        task = asyncio.create_task(work)
+        self._under_way.add(task)
+        task.add_done_callback(self._end)
+        return task
+
+    def _end(self, task: asyncio.Task[Any]) -> None:
+        self._under_way.discard(task)
+        if not task.cancelled():
+            task.exception()  # its caller may have left; then nobody else asks
+
+    async def _once(
+        self,
+        work: Callable[[], Awaitable[T]],
+        idempotency: Idempotency,
+        replay: Callable[[Any], T],
+    ) -> T:
+        """Try first and look after: repetitions are rare, and the work itself finds the key.
+
+        A refusal may be the effect of the first request (the version it expected is gone, the id
+        is taken), so the key is looked up then too.
+        """
+        try:
+            return await work()
+        except (KeyTaken, PlanStoreError) as refusal:
+            async with self._database.connection() as conn:
+                kept = await keys.kept(conn, idempotency, lifetime=KEY_LIFETIME)
+                if kept is not None and kept["is_expired"]:
+                    await keys.forget(conn, idempotency, lifetime=KEY_LIFETIME)
+                    kept = None
+            if kept is None:
+                if isinstance(refusal, KeyTaken):
+                    return await work()
+                raise
+            if kept["fingerprint"] != idempotency.fingerprint:
+                raise IdempotencyMismatch(
+                    f"the idempotency key {idempotency.key!r} was used for another request: "
+                    "a repetition has the same body, a new request a new key"
+                ) from None
+            return replay(kept["response"])
+
+    async def forget_old_keys(self) -> int:
+        """Remove the keys whose lifetime is over, in bites; answers how many."""
+        total = 0
+        while True:
+            async with self._database.connection() as conn:
+                count = await keys.forget_old(conn, lifetime=KEY_LIFETIME, limit=_BITE)
+            total += count
+            if count < _BITE:
+                return total

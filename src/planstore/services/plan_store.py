@@ -1,0 +1,347 @@
+"""`PlanStore`: the one door to plans and tasks. Every face calls these methods."""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any, Final
+
+import asyncpg
+from pydantic import MISSING
+from uuid_utils.compat import uuid7
+
+from planstore.db import Database
+from planstore.errors import Fault, InvalidInput
+from planstore.migrations import migrate as bring_up_to_date
+from planstore.models.page import (
+    PLACE_IN_PLAN,
+    PLACE_IN_TIME,
+    Page,
+    decode_cursor,
+    encode_cursor,
+)
+from planstore.models.plan import PLAN_KEPT, Plan, PlanCreate, PlanUpdate
+from planstore.models.task import TASK_KEPT, Task, TaskCreate, TaskUpdate
+from planstore.services import refusals
+from planstore.services.once import Writes
+from planstore.sql import plans, tasks
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Awaitable, Callable
+    from uuid import UUID
+
+    from planstore.models.idempotency import Idempotency
+    from planstore.sql.connection import Connection, Row
+
+DEFAULT_LIMIT: Final = 100
+"""How many items a list has where no limit is given."""
+
+
+class PlanStore:
+    """Execution plans and their tasks on one PostgreSQL.
+
+    Open it with `PlanStore.open`. Its methods may be called concurrently.
+    """
+
+    def __init__(self, database: Database, *, max_limit: int = 1_000) -> None:
+        self._database = database
+        self._writes = Writes(database)
+        self._max_limit = max_limit
+
+    @classmethod
+    @asynccontextmanager
+    async def open(
+        cls,
+        url: str,
+        *,
+        pool_size: int = 16,
+        is_pooled: bool = False,
+        migrate: bool = True,
+        max_limit: int = 1_000,
+    ) -> AsyncGenerator[PlanStore]:
+        """Open the store at a PostgreSQL URL, bringing its schema up to date.
+
+        ``pool_size``: connections at most. ``is_pooled``: a pooler in transaction mode stands
+        between. ``max_limit``: the most items that a list may be asked for.
+
+        Raises:
+            SetupError: the database can't be reached, is too old, or has a newer schema.
+        """
+        async with Database.open(url, pool_size=pool_size, is_pooled=is_pooled) as database:
+            if migrate:
+                await bring_up_to_date(database)
+            store = cls(database, max_limit=max_limit)
+            try:
+                yield store
+            finally:
+                await store._writes.finish()
+
+    async def create_plan(
+        self, plan: PlanCreate, *, idempotency: Idempotency | None = None
+    ) -> Plan:
+        """Make a plan.
+
+        Raises:
+            AlreadyExists: the id is taken.
+        """
+        plan_id = plan.id or uuid7()
+
+        async def work() -> Plan:
+            async with self._database.connection() as conn:
+                try:
+                    row = await plans.create(conn, plan, plan_id=plan_id, idempotency=idempotency)
+                except asyncpg.UniqueViolationError as error:
+                    raise refusals.of_violation(error, which=plan_id) from error
+            return _plan(row)
+
+        return await self._writes.do(work, idempotency=idempotency, replay=Plan.model_validate)
+
+    async def get_plan(self, plan_id: UUID) -> Plan:
+        """Return the plan.
+
+        Raises:
+            NotFound: there is none.
+        """
+        async with self._database.connection() as conn:
+            row = await plans.get(conn, plan_id)
+        if row is None:
+            raise refusals.no_plan(plan_id)
+        return _plan(row)
+
+    async def update_plan(
+        self,
+        plan_id: UUID,
+        update: PlanUpdate,
+        *,
+        expected_version: int | None = None,
+        idempotency: Idempotency | None = None,
+    ) -> Plan:
+        """Change the fields of a plan that ``update`` names.
+
+        Setting ``status`` starts, closes or reopens it; closing skips the tasks that have not
+        started.
+
+        Raises:
+            NotFound: there is no such plan.
+            InvalidInput: a field that the service keeps is given another value.
+            InvalidTransition: the status doesn't allow it.
+            VersionMismatch: the plan isn't at ``expected_version``.
+        """
+
+        async def work() -> Plan:
+            if named := _named(update) & PLAN_KEPT:
+                refusals.of_kept_fields(update, await self.get_plan(plan_id), named)
+            changes = _changes(update, PLAN_KEPT)
+
+            async def change(conn: Connection) -> Row | None:
+                return await plans.change(
+                    conn,
+                    plan_id,
+                    changes,
+                    expected_version=expected_version,
+                    idempotency=idempotency,
+                )
+
+            row = await self._with_fresh_sight(
+                change, lock=lambda conn: plans.lock(conn, plan_id), which=plan_id
+            )
+            if row is None:
+                raise refusals.no_plan(plan_id)
+            if row["verdict"] != "changed":
+                raise refusals.of_plan(row, plan_id, changes, expected=expected_version)
+            return _plan(row)
+
+        return await self._writes.do(work, idempotency=idempotency, replay=Plan.model_validate)
+
+    async def create_task(
+        self, task: TaskCreate, *, idempotency: Idempotency | None = None
+    ) -> Task:
+        """Add a task to its plan.
+
+        Raises:
+            NotFound: there is no such plan.
+            PlanClosed: the plan was closed by hand.
+            AlreadyExists: the id is taken, or the name in its plan.
+        """
+        task_id = task.id or uuid7()
+
+        async def work() -> Task:
+            async def create(conn: Connection) -> Row | None:
+                return await tasks.create(conn, task, task_id=task_id, idempotency=idempotency)
+
+            row = await self._with_fresh_sight(
+                create,
+                lock=lambda conn: plans.lock(conn, task.plan_id),
+                which=task_id,
+                name=task.name,
+                plan_id=task.plan_id,
+            )
+            if row is None:
+                raise refusals.no_plan(task.plan_id)
+            if row["verdict"] == "closed":
+                raise refusals.plan_closed(task.plan_id, wish="add a task")
+            return _task(row)
+
+        return await self._writes.do(work, idempotency=idempotency, replay=Task.model_validate)
+
+    async def get_task(self, task_id: UUID) -> Task:
+        """Return the task.
+
+        Raises:
+            NotFound: there is none.
+        """
+        async with self._database.connection() as conn:
+            row = await tasks.get(conn, task_id)
+        if row is None:
+            raise refusals.no_task(task_id)
+        return _task(row)
+
+    async def update_task(
+        self,
+        task_id: UUID,
+        update: TaskUpdate,
+        *,
+        expected_version: int | None = None,
+        idempotency: Idempotency | None = None,
+    ) -> Task:
+        """Change the fields of a task that ``update`` names; ``status`` moves it.
+
+        What the move does to its plan (start, settle, current step) happens with it.
+
+        Raises:
+            NotFound: there is no such task.
+            InvalidInput: a field that the service keeps is given another value.
+            InvalidTransition: the status doesn't allow it.
+            PlanClosed: the plan was closed by hand, and the task would be open.
+            ResultConflict: it has completed with another output.
+            AlreadyExists: another task of the plan has the name.
+            VersionMismatch: the task isn't at ``expected_version``.
+        """
+
+        async def work() -> Task:
+            if named := _named(update) & TASK_KEPT:
+                refusals.of_kept_fields(update, await self.get_task(task_id), named)
+            changes = _changes(update, TASK_KEPT)
+
+            async def change(conn: Connection) -> Row | None:
+                return await tasks.change(
+                    conn,
+                    task_id,
+                    changes,
+                    expected_version=expected_version,
+                    idempotency=idempotency,
+                )
+
+            row = await self._with_fresh_sight(
+                change,
+                lock=lambda conn: plans.lock_of_task(conn, task_id),
+                which=task_id,
+                name=changes.get("name"),
+            )
+            if row is None:
+                raise refusals.no_task(task_id)
+            if row["verdict"] not in {"changed", "same"}:
+                raise refusals.of_task(row, task_id, changes, expected=expected_version)
+            return _task(row)
+
+        return await self._writes.do(work, idempotency=idempotency, replay=Task.model_validate)
+
+    async def list_tasks(
+        self,
+        *,
+        plan_id: UUID | None = None,
+        limit: int = DEFAULT_LIMIT,
+        offset: int = 0,
+        cursor: str | None = None,
+    ) -> Page[Task]:
+        """Return the tasks of a plan in their order, or the most recent ones of all plans.
+
+        ``cursor``: the ``next_cursor`` of the page before.
+
+        Raises:
+            InvalidInput: ``limit``, ``offset`` or ``cursor`` is out of range.
+        """
+        self._check_window(limit, offset)
+        async with self._database.connection() as conn:
+            if plan_id is not None:
+                after = decode_cursor(cursor, PLACE_IN_PLAN) if cursor else None
+                rows = await tasks.of_plan(
+                    conn, plan_id, after=after, limit=limit + 1, offset=offset
+                )
+            else:
+                before = decode_cursor(cursor, PLACE_IN_TIME) if cursor else None
+                rows = await tasks.recent(conn, before=before, limit=limit + 1, offset=offset)
+        page = Page(_task(row) for row in rows[:limit])
+        if len(rows) > limit:
+            last = page[-1]
+            page.next_cursor = encode_cursor(
+                (last.created_at, last.id)
+                if plan_id is None
+                else (last.sequence_order, last.created_at, last.id)
+            )
+        return page
+
+    async def check(self) -> None:
+        """Ask the database for a sign of life.
+
+        Raises:
+            Unavailable: there is none.
+        """
+        async with self._database.connection() as conn:
+            await conn.fetchval("select 1")
+
+    async def forget_old_keys(self) -> int:
+        """Remove the idempotency keys that are older than 24 hours; answers how many."""
+        return await self._writes.forget_old_keys()
+
+    async def _with_fresh_sight(
+        self,
+        statement: Callable[[Connection], Awaitable[Row | None]],
+        *,
+        lock: Callable[[Connection], Awaitable[None]],
+        which: UUID,
+        name: str | None = None,
+        plan_id: UUID | None = None,
+    ) -> Row | None:
+        """Run a statement that may have to read more of a plan than what it locks.
+
+        It is one round trip nearly always. Where it waited for the plan's lock and then needs
+        rows that its snapshot is too old for, it says ``stale``, and is run again behind the lock.
+        """
+        try:
+            async with self._database.connection() as conn:
+                row = await statement(conn)
+            if row is not None and row["verdict"] == "stale":
+                async with self._database.transaction() as conn:
+                    await lock(conn)
+                    row = await statement(conn)
+        except asyncpg.UniqueViolationError as error:
+            raise refusals.of_violation(error, which=which, name=name, plan_id=plan_id) from error
+        return row
+
+    def _check_window(self, limit: int, offset: int) -> None:
+        faults: list[Fault] = []
+        if not 1 <= limit <= self._max_limit:
+            faults.append(Fault("?limit", f"it is {limit}; allowed are 1 to {self._max_limit}"))
+        if not 0 <= offset <= _MAX_OFFSET:
+            faults.append(Fault("?offset", f"it is {offset}; allowed are 0 to {_MAX_OFFSET}"))
+        if faults:
+            raise InvalidInput("The list can't be cut that way.", faults=tuple(faults))
+
+
+_MAX_OFFSET: Final = 1_000_000_000
+
+
+def _named(update: PlanUpdate | TaskUpdate) -> set[str]:
+    return {name for name in update.model_fields_set if getattr(update, name) is not MISSING}
+
+
+def _changes(update: PlanUpdate | TaskUpdate, kept: frozenset[str]) -> dict[str, Any]:
+    return {name: getattr(update, name) for name in _named(update) - kept}
+
+
+def _plan(row: Row) -> Plan:
+    return Plan.model_validate({name: row[name] for name in Plan.model_fields})
+
+
+def _task(row: Row) -> Task:
+    return Task.model_validate({name: row[name] for name in Task.model_fields})

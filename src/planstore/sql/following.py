@@ -1,0 +1,151 @@
+"""What a change of a plan's tasks does to the plan itself: its counts, its step, its status.
+
+A plan settles by the rule in `settled` and by no other. `FOLLOWED` is a run of CTEs that goes
+into each statement which adds or moves tasks. It reads two CTEs that the statement brings:
+
+``plan``     the plan's row, locked, with `PLAN_COUNTS`
+``weighed``  one row, or none when nothing changes: ``gate_order``, ``gate_unfinished``,
+             ``unfinished_tasks``, ``live_tasks``, ``task_count`` and ``last_order`` as they will
+             be, and ``is_move`` (a task's status changes), ``is_revision`` (the plan's structure
+             does), ``is_start`` (a task starts or ends, so a draft becomes active)
+
+and it leaves ``followed``, the plan as clients will see it. `PLAN_RECORDED` comes at the end,
+after the statement's own ``recorded``: the plan's event, where clients see a change.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from planstore.models.plan import PLAN_LIFECYCLE
+from planstore.sql.fragments import (
+    PLAN_ACTIVE,
+    PLAN_COMPLETED,
+    PLAN_DRAFT,
+    PLAN_FAILED,
+    PLAN_SEQUENTIAL,
+    event_of,
+)
+
+PLAN_COUNTS: Final = f"""
+    p.id,
+    p.status,
+    p.plan_type = {PLAN_SEQUENTIAL} as is_sequential,
+    p.closed_at is not null as is_closed,
+    p.auto_complete,
+    p.reopened,
+    p.revision,
+    p.version,
+    p.current_step,
+    p.computed_step,
+    p.last_order,
+    p.task_count,
+    p.unfinished_tasks,
+    p.live_tasks,
+    p.gate_order,
+    p.gate_unfinished"""
+
+IS_FRESH: Final = "p.xmin = seen.xmin"
+"""Whether the statement's snapshot is as new as the lock on the plan: nothing about the plan
+changed between the two, so what the statement reads of the plan's other rows is true."""
+
+
+def settled(status: str, *, task_count: str, unfinished: str, live: str, auto: str) -> str:
+    """An expression for the status of an open plan, given its counts.
+
+    ``status`` is what it is while it can't settle; all arguments are SQL expressions.
+    """
+    return f"""case
+        when {live} > 0 or {task_count} = 0 or not {auto} then {status}
+        when {unfinished} = 0 then {PLAN_COMPLETED}
+        else {PLAN_FAILED}
+      end"""
+
+
+def next_step(gate: str) -> str:
+    """An expression for ``current_step``, given the new gate and the plan ``p`` as it was.
+
+    A client's value stands until the service computes a higher one.
+    """
+    return f"""case
+      when {gate} is null then p.current_step
+      when p.current_step = p.computed_step then {gate}
+      else greatest(p.current_step, {gate})
+    end"""
+
+
+FOLLOWED: Final = f"""
+followed as materialized (
+  select
+    p.id,
+    case
+      when p.status = {PLAN_DRAFT} and not w.is_start or p.is_closed then p.status
+      -- What was added to a settled plan and can't start keeps it open until a task changes.
+      when w.stays_open then {PLAN_ACTIVE}
+      else {
+    settled(
+        f"case when p.auto_complete or p.status = {PLAN_DRAFT} or w.live_tasks > 0"
+        f" then {PLAN_ACTIVE} else p.status end",
+        task_count="w.task_count",
+        unfinished="w.unfinished_tasks",
+        live="w.live_tasks",
+        auto="p.auto_complete",
+    )
+}
+    end as status,
+    {next_step("w.gate_order")} as current_step,
+    p.revision + w.is_revision::int as revision
+  from (
+    select
+      weighed.*,
+      not is_move and (plan.reopened or is_revision and weighed.live_tasks = 0) as stays_open
+    from weighed, plan
+  ) w, plan p
+),
+plan_changes as materialized (
+  select json_object_agg(c.field, c.value) as payload
+  from plan p, followed f, lateral (
+    values
+      ('status', to_json(f.status), f.status <> p.status),
+      ('current_step', to_json(f.current_step), f.current_step <> p.current_step),
+      ('revision', to_json(f.revision), f.revision <> p.revision)
+  ) c (field, value, is_changed)
+  where c.is_changed
+),
+planned as (
+  update planstore.plans p
+  set
+    status = f.status,
+    current_step = f.current_step,
+    revision = f.revision,
+    version = p.version + (c.payload is not null)::int,
+    updated_at = case when c.payload is null then p.updated_at else now() end,
+    last_order = w.last_order,
+    computed_step = coalesce(w.gate_order, p.computed_step),
+    task_count = w.task_count,
+    unfinished_tasks = w.unfinished_tasks,
+    live_tasks = w.live_tasks,
+    gate_order = w.gate_order,
+    gate_unfinished = w.gate_unfinished,
+    reopened = not w.is_move
+      and (p.reopened or w.is_revision and w.live_tasks = 0 and f.status = {PLAN_ACTIVE})
+  from weighed w, followed f, plan_changes c
+  where p.id = f.id
+  returning p.id, p.version
+)"""
+
+PLAN_RECORDED: Final = f"""
+plan_recorded as (
+  insert into planstore.events
+    (event_type, aggregate_type, aggregate_id, plan_id, version, payload, metadata)
+  select
+    coalesce(
+      {event_of(PLAN_LIFECYCLE, "p.status", "f.status")},
+      case when f.revision <> p.revision then 'plan.revised' else 'plan.advanced' end
+    ),
+    'plan', p.id, p.id, n.version, c.payload, json_build_object('revision', f.revision)
+  from plan p, followed f, plan_changes c, planned n
+  where c.payload is not null
+    -- The events of the tasks come first.
+    and (select count(*) from recorded) >= 0
+)"""

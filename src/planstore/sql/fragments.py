@@ -1,0 +1,59 @@
+"""Pieces of SQL that are written from the models, so that no status is listed twice.
+
+Every piece is a constant of this program: what a client sends is only ever a parameter.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from planstore.models.plan import FINAL, SEQUENTIAL, SETTLED, PlanStatus
+from planstore.models.task import ENDED, FINISHED, UNSTARTED, TaskStatus
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from enum import StrEnum
+
+    from planstore.models.lifecycle import Lifecycle
+
+
+def one_of(statuses: Iterable[StrEnum]) -> str:
+    """``('completed', 'skipped')``, for use after ``in``."""
+    return "(" + ", ".join(f"'{status.value}'" for status in sorted(statuses)) + ")"
+
+
+def event_of(lifecycle: Lifecycle[Any], source: str, target: str) -> str:
+    """An expression for the event that going from ``source`` to ``target`` writes.
+
+    Null where the lifecycle has no such transition. Both arguments are SQL expressions.
+    """
+    rows = "\n".join(
+        f"      when '{each.value} {transition.target.value}'"
+        f" then '{lifecycle.noun}.{transition.past}'"
+        for transition in lifecycle.transitions
+        for each in sorted(transition.sources)
+    )
+    return f"case {source} || ' ' || {target}\n{rows}\n    end"
+
+
+def columns(names: Iterable[str], *, of: str) -> str:
+    """``t.id, t.name``: the columns, each with the alias of its table."""
+    return ", ".join(f"{of}.{name}" for name in names)
+
+
+TASK_FINISHED: Final = one_of(FINISHED)
+TASK_ENDED: Final = one_of(ENDED)
+TASK_UNSTARTED: Final = one_of(UNSTARTED)
+TASK_PENDING: Final = f"'{TaskStatus.PENDING.value}'"
+TASK_RUNNING: Final = f"'{TaskStatus.RUNNING.value}'"
+TASK_BLOCKED: Final = f"'{TaskStatus.BLOCKED.value}'"
+TASK_COMPLETED: Final = f"'{TaskStatus.COMPLETED.value}'"
+TASK_SKIPPED: Final = f"'{TaskStatus.SKIPPED.value}'"
+
+PLAN_DRAFT: Final = f"'{PlanStatus.DRAFT.value}'"
+PLAN_ACTIVE: Final = f"'{PlanStatus.ACTIVE.value}'"
+PLAN_COMPLETED: Final = f"'{PlanStatus.COMPLETED.value}'"
+PLAN_FAILED: Final = f"'{PlanStatus.FAILED.value}'"
+PLAN_FINAL: Final = one_of(FINAL)
+PLAN_SETTLED: Final = one_of(SETTLED)
+PLAN_SEQUENTIAL: Final = f"'{SEQUENTIAL}'"
