@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
 import sys
@@ -21,12 +22,16 @@ __all__ = ["Account", "account_for"]
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """A user of this machine. ``switched`` says that it is not ourselves, who are root."""
+    """A user of this machine.
+
+    ``named``: the system knows it by a name. ``switched``: it is not us, for we are root.
+    """
 
     uid: int
     gid: int
     name: str
     groups: tuple[int, ...]
+    named: bool
     switched: bool
 
     def owns(self, path: Path) -> bool:
@@ -42,25 +47,24 @@ class Account:
         return bool(found.st_mode & stat.S_IXOTH)
 
 
-def account_for(*directories: Path) -> Account:
-    """Choose the account for a server whose data lie in one of ``directories``.
+def account_for(home: Path, root: Path) -> Account:
+    """Choose the account for a server whose cluster is, or will be, ``home`` below ``root``.
 
     Raises:
         SetupError: we are root and there is nobody else.
 
     """
-    uid = os.geteuid()
-    if uid != 0:
+    if (uid := os.geteuid()) != 0:
         return _account(uid, os.getegid(), switched=False)
-    for directory in directories:
-        if directory.exists() and (found := directory.stat()).st_uid != 0:
-            return _account(found.st_uid, found.st_gid, switched=True)
+    if (owner := _owner(home)) is not None:
+        return owner
+    # An owner without a name, as a container sees its host's users, can't run initdb.
+    if (owner := _owner(root)) is not None and owner.named:
+        return owner
     for name in ("postgres", "nobody"):
-        try:
+        with contextlib.suppress(KeyError):
             known = pwd.getpwnam(name)
-        except KeyError:
-            continue
-        return _account(known.pw_uid, known.pw_gid, switched=True)
+            return _account(known.pw_uid, known.pw_gid, switched=True)
     raise SetupError(
         "PostgreSQL refuses to run as root, and this system has neither a user 'postgres' nor a "
         "user 'nobody' to run it as; start planstore as an ordinary user, or set "
@@ -68,10 +72,18 @@ def account_for(*directories: Path) -> Account:
     )
 
 
+def _owner(directory: Path) -> Account | None:
+    """Return the owner of a directory, if it is there and not root's."""
+    if not directory.exists():
+        return None
+    found = directory.stat()
+    return _account(found.st_uid, found.st_gid, switched=True) if found.st_uid != 0 else None
+
+
 def _account(uid: int, gid: int, *, switched: bool) -> Account:
     try:
         known = pwd.getpwuid(uid)
-    except KeyError:  # an arbitrary uid, as some container platforms hand out
-        return Account(uid, gid, f"#{uid}", (gid,), switched)
+    except KeyError:
+        return Account(uid, gid, f"#{uid}", (gid,), named=False, switched=switched)
     groups = tuple(os.getgrouplist(known.pw_name, known.pw_gid))
-    return Account(uid, known.pw_gid, known.pw_name, groups, switched)
+    return Account(uid, known.pw_gid, known.pw_name, groups, named=True, switched=switched)

@@ -17,7 +17,7 @@ from planstore.errors import SetupError
 if TYPE_CHECKING:
     from planstore.embedded.account import Account
 
-__all__ = ["PORT", "answers", "has_socket", "socket_directory"]
+__all__ = ["PORT", "answers", "has_socket", "remove_stale_socket", "socket_directory"]
 
 PORT: Final = 5432  # only the last part of the socket's name
 LONGEST_PATH: Final = 99  # bytes; the shortest limit of a kernel is 103
@@ -56,6 +56,12 @@ def answers(directory: str, port: int) -> bool:
         except OSError:
             return False
     return True
+
+
+def remove_stale_socket(directory: Path) -> None:
+    """Remove what a killed server left behind; its lock names a process id, like the pid file."""
+    for left in (_socket(str(directory), PORT), f"{_socket(str(directory), PORT)}.lock"):
+        Path(left).unlink(missing_ok=True)
 
 
 def has_socket(directory: str, port: int) -> bool:

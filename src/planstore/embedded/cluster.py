@@ -73,8 +73,13 @@ def major_version(pgdata: Path) -> int | None:
     """Return the major version that made the cluster; None where there is no cluster."""
     try:
         return int((pgdata / "PG_VERSION").read_text())
-    except (FileNotFoundError, NotADirectoryError):
+    except FileNotFoundError:
         return None
+    except ValueError as error:
+        raise SetupError(
+            f"The cluster in {pgdata} is damaged: its PG_VERSION is not a number; restore it from "
+            "a backup, or name another data directory with --data-dir."
+        ) from error
 
 
 def make_cluster(directory: DataDirectory, binaries: Binaries, account: Account) -> None:
@@ -82,6 +87,7 @@ def make_cluster(directory: DataDirectory, binaries: Binaries, account: Account)
 
     The secret moves with it: neither can be there without the other. Called under the mutex.
     """
+    _refuse_nameless(account)
     for half_made in directory.root.glob(f"{_SIDE}*"):
         shutil.rmtree(half_made, ignore_errors=True)  # an orphaned initdb may still write there
     side = Path(tempfile.mkdtemp(prefix=_SIDE, dir=directory.root))
@@ -105,6 +111,14 @@ def make_cluster(directory: DataDirectory, binaries: Binaries, account: Account)
 def write_settings(pgdata: Path, sockets: Path, account: Account) -> None:
     """Write the file which ``postgresql.conf`` includes."""
     _write(pgdata / SETTINGS_FILE, _SETTINGS.format(port=PORT, sockets=sockets), account)
+
+
+def _refuse_nameless(account: Account) -> None:
+    if not account.named:
+        raise SetupError(
+            f"The user id {account.uid} has no name on this system, which PostgreSQL's initdb "
+            "insists on; give it one in /etc/passwd, or run planstore as a user that has one."
+        )
 
 
 def _initdb(pgdata: Path, secret: Path, binaries: Binaries, account: Account) -> None:

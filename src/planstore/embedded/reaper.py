@@ -1,6 +1,6 @@
 """The small process beside the server: stops PostgreSQL when nobody uses it any more.
 
-It is run bare, ``python -I -S reaper.py …``, so that it stays small (10 MB), and so imports
+It is run bare, ``python -I -S reaper.py …``, so that it stays small (7 MB), and so imports
 nothing that isn't in the interpreter itself; the rest of the package may import from here.
 
 1. It may start PostgreSQL first, as the account, in a session of its own. PostgreSQL inherits
@@ -12,7 +12,7 @@ nothing that isn't in the interpreter itself; the rest of the package may import
    the mutex, and only stops the server if it then gets the lease again.
 """
 
-# ruff: noqa: PTH - pathlib would triple the reaper's imports
+# ruff: noqa: PTH112, PTH115, PTH116, PTH119, PTH123 - pathlib would triple what it imports
 from __future__ import annotations
 
 import contextlib
@@ -88,7 +88,7 @@ def main(arguments: list[str]) -> None:
     nothing, and the command.
     """
     mutex, lease, server, reaper, pgdata, uid, *start = arguments
-    # Both are asked for before anything starts: the one who asked may be killed meanwhile.
+    # Taken before anything starts: whoever asked for it may be killed at any moment.
     vacancy = os.open(reaper, os.O_RDWR | os.O_NOFOLLOW)
     is_vacant = _try_lock(vacancy)
     if start:

@@ -10,7 +10,12 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from planstore.embedded import reaper
-from planstore.embedded.address import answers, has_socket, socket_directory
+from planstore.embedded.address import (
+    answers,
+    has_socket,
+    remove_stale_socket,
+    socket_directory,
+)
 from planstore.embedded.binaries import find_binaries
 from planstore.embedded.cluster import Recorded, major_version, make_cluster, write_settings
 from planstore.embedded.command import ENVIRONMENT
@@ -24,7 +29,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from planstore.embedded.account import Account
-    from planstore.embedded.binaries import Binaries
     from planstore.embedded.directory import DataDirectory
 
 __all__ = ["Server"]
@@ -89,10 +93,15 @@ class Server:
     def _start(self, lock: FileLock) -> None:
         directory, account = self._directory, self._account
         self._remove_stale_pid()
-        binaries = self._binaries()
-        if not directory.home.exists():
+        major = major_version(directory.pgdata)
+        binaries = find_binaries(
+            major=major, bin_dir=self._bin_dir, account=account, copies=directory.binaries
+        )
+        if major is None:
             make_cluster(directory, binaries, account)
-        write_settings(directory.pgdata, socket_directory(directory.run, account), account)
+        sockets = socket_directory(directory.run, account)
+        remove_stale_socket(sockets)
+        write_settings(directory.pgdata, sockets, account)
         self.log.shorten()
         lock.write(binaries.version)
         before = self.log.size()
@@ -101,34 +110,22 @@ class Server:
         lock.close()  # it is PostgreSQL's from here on
         self._wait_until_ready(before)
 
-    def _binaries(self) -> Binaries:
-        return find_binaries(
-            major=major_version(self._directory.pgdata),
-            bin_dir=self._bin_dir,
-            account=self._account,
-            copies=self._directory.binaries,
-        )
-
     def _stop_unreachable(self) -> None:
         """Stop a server whose socket was deleted, by a cleaner of ``/tmp`` say.
 
         PostgreSQL makes no new one while it runs.
         """
-        address = self.address
-        if (
-            address is None
-            or address.status != "ready"
-            or has_socket(address.sockets, address.port)
-        ):
+        address, directory = self.address, self._directory
+        if address is None or address.status != "ready":
             return
-        directory = self._directory
-        reaper.stop_postgres(str(directory.server), str(directory.pgdata), self._account.uid)
+        if not has_socket(address.sockets, address.port):
+            reaper.stop_postgres(str(directory.server), str(directory.pgdata), self._account.uid)
 
     def _remove_stale_pid(self) -> None:
         """Remove a pid file that no server stands behind: the kernel gave us the server's lock.
 
-        PostgreSQL itself refuses to start when the recorded process id is in use, which in a
-        container it nearly always is.
+        PostgreSQL itself refuses to start while the recorded process id is in use, if only by a
+        zombie; in a container the numbers are low and it often is.
         """
         pgdata = self._directory.pgdata
         pid = reaper.recorded_pid(str(pgdata))

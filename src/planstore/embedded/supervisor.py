@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Final, Self
 from urllib.parse import quote, urlencode
 
 from planstore.embedded.account import account_for
-from planstore.embedded.address import PORT
-from planstore.embedded.cluster import DATABASE, ROLE
+from planstore.embedded.cluster import DATABASE, ROLE, Recorded
 from planstore.embedded.directory import DataDirectory
 from planstore.embedded.lock import FileLock, held
 from planstore.embedded.server import START_TIMEOUT_SECONDS, Server
@@ -50,7 +49,7 @@ class EmbeddedPostgres:
         self._owner = os.getpid()
         self._lease: FileLock | None = None
         self._secret = ""
-        self._sockets = ""
+        self._address = Recorded("", 0, "")
 
     @classmethod
     def start(cls, data_dir: Path, *, bin_dir: Path | None = None) -> EmbeddedPostgres:
@@ -78,7 +77,7 @@ class EmbeddedPostgres:
 
     def url(self, database: str = DATABASE) -> str:
         """Return a URL for asyncpg and psql. It holds the password: never log it."""
-        place = urlencode({"host": self._sockets, "port": PORT}, safe="/")
+        place = urlencode({"host": self._address.sockets, "port": self._address.port}, safe="/")
         return f"postgresql://{ROLE}:{self._secret}@/{quote(database, safe='')}?{place}"
 
     def is_alive(self) -> bool:
@@ -106,11 +105,9 @@ class EmbeddedPostgres:
             lease, self._lease = self._lease, None
             if lease is None:
                 return
-            if os.getpid() == self._owner:  # a fork's lease is its parent's to give up
-                self._server.appoint_reaper()
-                lease.unlock()
-                self._wait_for_end(lease)
-            lease.close()
+            with contextlib.closing(lease):
+                if os.getpid() == self._owner:  # a fork's lease is its parent's to give up
+                    self._give_up(lease)
 
     def __enter__(self) -> Self:
         return self
@@ -142,9 +139,16 @@ class EmbeddedPostgres:
         was_started = self._server.bring_up()
         address = self._server.address
         assert address is not None, "a server that answers has an address"
-        self._sockets = address.sockets
+        self._address = address
         self.version = self._server.version
         return was_started
+
+    def _give_up(self, lease: FileLock) -> None:
+        # Where the directory was deleted meanwhile, PostgreSQL notices within a minute.
+        with contextlib.suppress(FileNotFoundError):
+            self._server.appoint_reaper()
+            lease.unlock()
+            self._wait_for_end(lease)
 
     def _wait_for_end(self, lease: FileLock) -> None:
         """Wait until the reaper has stopped the server, or another turns out to use it."""

@@ -75,6 +75,11 @@ class PlanStore:
             finally:
                 await store._writes.finish()
 
+    @property
+    def where(self) -> str:
+        """Which database it is, without any secret."""
+        return self._database.where
+
     async def create_plan(
         self, plan: PlanCreate, *, idempotency: Idempotency | None = None
     ) -> Plan:

@@ -1,0 +1,91 @@
+"""The HTTP application: routes, the gate before them, and the OpenAPI document."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from fastapi import FastAPI
+from pydantic.json_schema import models_json_schema
+from starlette.middleware.cors import CORSMiddleware
+
+from planstore import __version__
+from planstore.routers import problems
+from planstore.routers.endpoint import HEADERS, mount
+from planstore.routers.gate import Admission, Gate
+from planstore.routers.health import HEALTH_ENDPOINTS
+from planstore.routers.plans import PLAN_ENDPOINTS
+from planstore.routers.problems import Problem
+from planstore.routers.tasks import TASK_ENDPOINTS
+
+if TYPE_CHECKING:
+    from planstore.routers.context import Context
+
+ENDPOINTS: Final = (*PLAN_ENDPOINTS, *TASK_ENDPOINTS, *HEALTH_ENDPOINTS)
+
+_DESCRIPTION: Final = """\
+The place where AI agents keep their execution plans and coordinate the work on them.
+
+Bodies are JSON whatever the Content-Type says. Errors are `application/problem+json` (RFC 9457)
+with a lasting `code`, and name every fault of a request at once. Lists are JSON arrays; a `Link`
+header leads to the next page.
+"""
+
+
+def create_app(context: Context | None, admission: Admission | None = None) -> FastAPI:
+    """Make the application.
+
+    ``context``: the store that it serves; None where only its documentation is wanted.
+    ``admission``: whom it lets in; anybody on this origin if left out.
+    """
+    admission = admission or Admission()
+    app = FastAPI(
+        title="PlanStore",
+        version=__version__,
+        description=_DESCRIPTION,
+        license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
+        redirect_slashes=False,
+        # A key is asked for by the gate, and the documentation says so below.
+        openapi_url="/openapi.json",
+        docs_url="/docs",
+        redoc_url=None,
+    )
+    app.state.context = context
+    problems.install(app)
+    # The alias paths of tasks lie below /plans/, so tasks come first.
+    mount(app, (*TASK_ENDPOINTS, *PLAN_ENDPOINTS, *HEALTH_ENDPOINTS))
+    app.add_middleware(Gate, admission)
+    if admission.allowed_origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=sorted(admission.allowed_origins),
+            allow_methods=["GET", "POST", "PUT", "PATCH", "DELETE"],
+            allow_headers=["Authorization", "Content-Type", "X-API-Key", *HEADERS],
+            expose_headers=["ETag", "Link"],
+        )
+    plain = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            _complete(plain())
+        assert app.openapi_schema is not None
+        return app.openapi_schema
+
+    app.openapi = openapi
+    return app
+
+
+def _complete(document: dict[str, Any]) -> None:
+    """Add what FastAPI can't know: the bodies that the endpoints read themselves, and the key."""
+    bodies = [endpoint.body for endpoint in ENDPOINTS if endpoint.body is not None]
+    _, definitions = models_json_schema(
+        [(model, "validation") for model in (*bodies, Problem)],
+        ref_template="#/components/schemas/{model}",
+    )
+    components = document.setdefault("components", {})
+    components.setdefault("schemas", {}).update(definitions["$defs"])
+    components["securitySchemes"] = {
+        "apiKey": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
+        "bearer": {"type": "http", "scheme": "bearer"},
+    }
+    # Either, or neither where the server asks for no key.
+    document["security"] = [{}, {"apiKey": []}, {"bearer": []}]

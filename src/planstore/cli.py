@@ -1,0 +1,148 @@
+"""The command line. Each command parses, calls one thing and renders what came of it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import typer
+
+from planstore import __version__
+from planstore.errors import PlanStoreError
+
+if TYPE_CHECKING:
+    from planstore.serve import Listening
+
+app = typer.Typer(
+    name="planstore",
+    help="The execution plans of AI agents as data, on one ordinary PostgreSQL.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
+DataDir = Annotated[
+    Path | None,
+    typer.Option(help="Where the embedded PostgreSQL keeps its data.", show_default=False),
+]
+
+EXIT_FAILURE: Final = 1
+
+
+def main() -> None:
+    """Run the command line; an error that a person can mend is one sentence and status 1."""
+    try:
+        app()
+    except PlanStoreError as error:
+        typer.echo(f"planstore: {error.detail}", err=True)
+        sys.exit(EXIT_FAILURE)
+
+
+@app.command()
+def serve(
+    *,
+    host: Annotated[
+        str | None, typer.Option(help="The address to listen on.", show_default="127.0.0.1")
+    ] = None,
+    port: Annotated[
+        int | None, typer.Option(help="The port; 0 takes any free one.", show_default="8011")
+    ] = None,
+    data_dir: DataDir = None,
+    allow_anonymous: Annotated[
+        bool, typer.Option("--allow-anonymous", help="Listen for others without an API key.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Serve the HTTP API, with an embedded PostgreSQL unless PLANSTORE_DATABASE_URL is set."""
+    # Each command imports what it needs, so that help and version answer at once.
+    from planstore.serve import serve as serve_until_told  # noqa: PLC0415 - see above
+    from planstore.settings import read_settings  # noqa: PLC0415 - see above
+
+    logging.basicConfig(
+        level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+    )
+    settings = read_settings(
+        host=host, port=port, data_dir=data_dir, allow_anonymous=allow_anonymous or None
+    )
+    serve_until_told(settings, announce=_print_json if as_json else _print_welcome)
+
+
+def _print_json(listening: Listening) -> None:
+    data_dir = str(listening.data_dir) if listening.data_dir else None
+    record = {"url": listening.url, "database": listening.database, "data_dir": data_dir}
+    typer.echo(json.dumps(record))
+
+
+def _print_welcome(listening: Listening) -> None:
+    from rich.console import Console  # noqa: PLC0415 - see serve
+    from rich.markup import escape  # noqa: PLC0415 - see serve
+
+    url = listening.url
+    where = f"data in {listening.data_dir}" if listening.data_dir else listening.database
+    console = Console(highlight=False)
+    console.print(f"[bold]PlanStore {__version__}[/] listens on [bold green]{url}[/]")
+    console.print(f"  PostgreSQL: {escape(where)}", soft_wrap=True)
+    console.print("  Try next, in another terminal:", style="dim")
+    console.print(f"    curl {url}/health")
+    console.print(
+        f'    curl -X POST {url}/plans/ -d \'{{"steps": [{{"step": 1}}]}}\'', markup=False
+    )
+    console.print(f"    open {url}/docs")
+    console.print("  Ctrl-C stops it.", style="dim")
+
+
+@app.command()
+def migrate(
+    *,
+    sql: Annotated[
+        bool, typer.Option("--sql", help="Print the SQL of all migrations; change nothing.")
+    ] = False,
+    data_dir: DataDir = None,
+    as_json: AsJson = False,
+) -> None:
+    """Bring the database's schema up to date."""
+    from planstore import migrations  # noqa: PLC0415 - see serve
+
+    if sql:
+        typer.echo(migrations.script(), nl=False)
+        return
+    applied = asyncio.run(_with_database(migrations.migrate, data_dir))
+    if as_json:
+        typer.echo(json.dumps([{"version": each.version, "name": each.name} for each in applied]))
+    elif applied:
+        for each in applied:
+            typer.echo(f"applied {each.version:04} {each.name}")
+    else:
+        typer.echo("the schema is up to date")
+
+
+async def _with_database(work: Any, data_dir: Path | None) -> Any:
+    """Do ``work`` with the database that the settings name."""
+    from planstore.db import Database  # noqa: PLC0415 - see serve
+    from planstore.serve import database_url  # noqa: PLC0415 - see serve
+    from planstore.settings import read_settings  # noqa: PLC0415 - see serve
+
+    settings = read_settings(data_dir=data_dir)
+    with database_url(settings) as (url, _):
+        is_pooled = settings.pooler == "transaction"
+        async with Database.open(url, pool_size=2, is_pooled=is_pooled) as database:
+            return await work(database)
+
+
+@app.command()
+def openapi() -> None:
+    """Print the OpenAPI document."""
+    from planstore.app import create_app  # noqa: PLC0415 - see serve
+
+    typer.echo(json.dumps(create_app(None).openapi(), indent=2))
+
+
+@app.command()
+def version(*, as_json: AsJson = False) -> None:
+    """Print the version."""
+    typer.echo(json.dumps({"version": __version__}) if as_json else f"planstore {__version__}")

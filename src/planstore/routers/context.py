@@ -1,0 +1,32 @@
+"""What a request finds when it arrives: the store, and how much it may ask of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from planstore.models.fields import DEFAULT_LIMITS, Limits
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+
+    from planstore.services.plan_store import PlanStore
+
+MEBIBYTE = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What all requests of an app share."""
+
+    store: PlanStore
+    limits: Limits = DEFAULT_LIMITS
+    max_body: int = 8 * MEBIBYTE
+    """Bytes of a body."""
+
+
+def context_of(request: Request) -> Context:
+    """Return the context of the app that the request came to."""
+    context = request.app.state.context
+    assert isinstance(context, Context)
+    return context

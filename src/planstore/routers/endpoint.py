@@ -1,0 +1,156 @@
+"""What a route is here: data for the OpenAPI document, and a function from request to response.
+
+FastAPI would read bodies and queries by itself; but it trusts the Content-Type, stops at the
+first kind of fault and costs as much again as the work (bench/README.md), so an endpoint reads
+its request with `planstore.routers.reading` and answers with `planstore.routers.answering`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from fastapi.routing import APIRoute
+
+from planstore.routers.problems import PROBLEM_JSON
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from fastapi import FastAPI
+    from pydantic import BaseModel
+    from starlette.requests import Request
+    from starlette.responses import Response
+
+    Handler = Callable[[Request], Awaitable[Response]]
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """One route of the API."""
+
+    method: str
+    path: str
+    """As it stands in the documentation; served with and without a slash at its end."""
+    handler: Handler
+    tag: str
+    status: int = 200
+    """The status of a success."""
+    answer: Any = None
+    """The model of a success, or a list of it."""
+    body: type[BaseModel] | None = None
+    query: type[BaseModel] | None = None
+    headers: tuple[str, ...] = ()
+    """The request headers that matter, of `HEADERS`."""
+    refusals: tuple[int, ...] = ()
+    """The statuses of refusals, beside those that any request may meet."""
+    aliases: tuple[str, ...] = field(default=())
+    """Paths that are served the same, but not documented."""
+
+
+HEADERS = {
+    "If-Match": "The ETag of the object as you know it: 412 if it has changed since.",
+    "Idempotency-Key": "1 to 255 visible ASCII characters. A repetition with the same key and "
+    "body is answered as the first request was, for 24 hours.",
+}
+
+_MEANING = {
+    400: "The body is not JSON.",
+    401: "An API key is needed.",
+    403: "The request was sent by a browser from a foreign site.",
+    404: "There is no such object.",
+    409: "The state of things forbids it.",
+    412: "The object has changed.",
+    413: "The body is too large.",
+    422: "The request is not valid; every fault is named.",
+    503: "The database can't be reached now.",
+}
+
+
+class LeanRoute(APIRoute):
+    """A route whose endpoint takes the request and gives the response, with nothing between."""
+
+    def get_route_handler(self) -> Any:
+        return self.endpoint
+
+
+def mount(app: FastAPI, endpoints: tuple[Endpoint, ...]) -> None:
+    """Serve ``endpoints``, each with and without a slash at its end."""
+    for endpoint in endpoints:
+        for path in (endpoint.path, *endpoint.aliases):
+            for spelling in (path, path.removesuffix("/") if path.endswith("/") else f"{path}/"):
+                app.router.add_api_route(
+                    spelling,
+                    endpoint.handler,
+                    methods=[endpoint.method],
+                    status_code=endpoint.status,
+                    response_model=None,
+                    responses=_responses(endpoint),
+                    tags=[endpoint.tag],
+                    include_in_schema=spelling == endpoint.path,
+                    openapi_extra=_request(endpoint),
+                    route_class_override=LeanRoute,
+                )
+
+
+def _responses(endpoint: Endpoint) -> dict[int | str, dict[str, Any]]:
+    success: dict[str, Any] = {"description": "Done."}
+    if endpoint.answer is not None:
+        success["model"] = endpoint.answer
+    problem = {"schema": {"$ref": "#/components/schemas/Problem"}}
+    general = (401, 403, 422, 503, *((400, 413) if endpoint.body else ()))
+    return {
+        endpoint.status: success,
+        **{
+            status: {"description": _MEANING[status], "content": {PROBLEM_JSON: problem}}
+            for status in sorted({*general, *endpoint.refusals})
+        },
+    }
+
+
+def _request(endpoint: Endpoint) -> dict[str, Any]:
+    parameters: list[dict[str, Any]] = [
+        {
+            "name": part[1:-1],
+            "in": "path",
+            "required": True,
+            "schema": {"type": "string", "format": "uuid"},
+        }
+        for part in endpoint.path.split("/")
+        if part.startswith("{")
+    ]
+    if endpoint.query is not None:
+        for name, schema in endpoint.query.model_json_schema()["properties"].items():
+            parameters.append(
+                {
+                    "name": name,
+                    "in": "query",
+                    "required": False,
+                    "description": schema.pop("description", ""),
+                    "schema": _without_null(schema),
+                }
+            )
+    parameters += [
+        {
+            "name": name,
+            "in": "header",
+            "required": False,
+            "description": HEADERS[name],
+            "schema": {"type": "string"},
+        }
+        for name in endpoint.headers
+    ]
+    request: dict[str, Any] = {"parameters": parameters} if parameters else {}
+    if endpoint.body is not None:
+        schema = {"$ref": f"#/components/schemas/{endpoint.body.__name__}"}
+        request["requestBody"] = {
+            "required": True,
+            "content": {"application/json": {"schema": schema}},
+        }
+    return request
+
+
+def _without_null(schema: dict[str, Any]) -> dict[str, Any]:
+    """A query parameter is left out rather than null."""
+    kinds = [kind for kind in schema.get("anyOf", ()) if kind.get("type") != "null"]
+    return kinds[0] if len(kinds) == 1 else schema

@@ -1,0 +1,149 @@
+"""Errors as responses: RFC 9457 ``application/problem+json``, made in this one place."""
+
+from __future__ import annotations
+
+import logging
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any, Final
+
+from pydantic import Field
+from pydantic_core import to_json
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+from starlette.routing import Match
+
+from planstore import errors
+from planstore.models.fields import Record
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+    from starlette.requests import Request
+
+logger = logging.getLogger("planstore")
+
+PROBLEM_JSON: Final = "application/problem+json"
+
+STATUS: Final[dict[type[errors.PlanStoreError], int]] = {
+    errors.InvalidInput: 422,
+    errors.MalformedBody: 400,
+    errors.BodyTooLarge: 413,
+    errors.NotFound: 404,
+    errors.MethodNotAllowed: 405,
+    errors.Conflict: 409,
+    errors.VersionMismatch: 412,
+    errors.IdempotencyMismatch: 422,
+    errors.Unauthorized: 401,
+    errors.CrossSite: 403,
+    errors.Unavailable: 503,
+    errors.SetupError: 503,
+    errors.PlanStoreError: 500,
+}
+"""The HTTP status of each family of errors; a class that isn't listed has that of its parent."""
+
+
+class ProblemFault(Record):
+    """One thing that is wrong with a request."""
+
+    pointer: str
+    """Where: a JSON pointer into the body, `?name` for a query parameter, `{name}` for a part of
+    the path, or the name of a header."""
+    detail: str
+    """What is there and what is allowed."""
+
+
+class Problem(Record):
+    """What went wrong, as RFC 9457 puts it."""
+
+    type: str = Field(default="about:blank", description="Always `about:blank`; see `code`.")
+    title: str
+    """The kind of error, for people."""
+    status: int
+    """The HTTP status."""
+    code: str
+    """The kind of error, for programs; it never changes its meaning."""
+    detail: str
+    """What went wrong, with which object, what it is now and what is allowed."""
+    errors: list[ProblemFault] = Field(default_factory=list[ProblemFault])
+    """Every fault of the request at once, where the request is at fault."""
+
+
+def status_of(kind: type[errors.PlanStoreError]) -> int:
+    """Return the HTTP status of an error, its own or its nearest parent's."""
+    return next(STATUS[each] for each in kind.__mro__ if each in STATUS)
+
+
+def problem_response(error: errors.PlanStoreError) -> Response:
+    """Say an error in HTTP."""
+    status = status_of(type(error))
+    problem = Problem(
+        title=error.title,
+        status=status,
+        code=error.code,
+        detail=error.detail,
+        errors=[ProblemFault(pointer=f.pointer, detail=f.detail) for f in error.faults],
+    )
+    return Response(
+        to_json(problem), status, headers=_headers(error, status), media_type=PROBLEM_JSON
+    )
+
+
+def _headers(error: errors.PlanStoreError, status: int) -> dict[str, str]:
+    match error:
+        case errors.Unauthorized():
+            return {"WWW-Authenticate": "Bearer"}
+        case errors.MethodNotAllowed():
+            return {"Allow": error.allowed}
+        case errors.IdempotencyInFlight() | errors.Unavailable():
+            return {"Retry-After": "1"}
+        case errors.BodyTooLarge():
+            # What is left of the body is not read, so the connection can't serve another request.
+            return {"Connection": "close"}
+        case _ if status == HTTPStatus.INTERNAL_SERVER_ERROR:
+            return {"Cache-Control": "no-store"}
+        case _:
+            return {}
+
+
+async def _on_planstore_error(_: Request, error: Exception) -> Response:
+    assert isinstance(error, errors.PlanStoreError)
+    return problem_response(error)
+
+
+async def _on_http_exception(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    path = request.url.path
+    if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+        allowed = ", ".join(sorted(_methods_of(request)))
+        return problem_response(
+            errors.MethodNotAllowed(
+                f"{request.method} is not allowed on {path}; allowed: {allowed}", allowed=allowed
+            )
+        )
+    return problem_response(errors.NotFound(f"there is no {path}; /docs lists what there is"))
+
+
+def _methods_of(request: Request) -> set[str]:
+    methods: set[str] = set()
+    for route in request.app.routes:
+        if route.matches(request.scope)[0] is not Match.NONE:
+            methods |= getattr(route, "methods", None) or set()
+    return methods
+
+
+async def _on_anything_else(request: Request, error: Exception) -> Response:
+    # The text of an unforeseen error may hold anything, so it goes to the log alone.
+    logger.error("%s %s failed", request.method, request.url.path, exc_info=error)
+    return problem_response(
+        errors.PlanStoreError("Something went wrong inside PlanStore; its log says more.")
+    )
+
+
+def install(app: FastAPI) -> None:
+    """Answer every error of ``app`` as a problem."""
+    handlers: dict[type[Exception], Any] = {
+        errors.PlanStoreError: _on_planstore_error,
+        HTTPException: _on_http_exception,
+        Exception: _on_anything_else,
+    }
+    for kind, handler in handlers.items():
+        app.add_exception_handler(kind, handler)

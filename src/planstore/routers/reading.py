@@ -1,0 +1,217 @@
+"""Reading requests: bodies, queries, ids and conditions, with every fault named at once."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import re
+from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
+from urllib.parse import parse_qsl
+from uuid import UUID
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import from_json
+
+from planstore.errors import BodyTooLarge, Fault, InvalidInput, MalformedBody
+from planstore.models.fields import Record, pointer_part
+from planstore.models.idempotency import Idempotency
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from pydantic_core import ErrorDetails
+    from starlette.requests import Request
+
+    from planstore.models.fields import Limits
+
+M = TypeVar("M", bound=BaseModel)
+
+_KEY: Final = re.compile(r"[\x21-\x7e]{1,255}")
+_ETAG: Final = re.compile(r'(?:W/)?"(\d{1,18})"')
+_SHOWN: Final = 60
+
+
+class NoQuery(Record):
+    """The query of a route that takes none."""
+
+
+async def read_body(request: Request, *, limit: int) -> bytes:
+    """Return the body.
+
+    Raises:
+        BodyTooLarge: it has more than ``limit`` bytes.
+    """
+    announced = request.headers.get("content-length", "0")
+    if announced.isdecimal() and int(announced) > limit:
+        raise _too_large(limit)
+    chunks: list[bytes] = []
+    size = 0
+    async for chunk in request.stream():
+        size += len(chunk)
+        if size > limit:
+            raise _too_large(limit)
+        chunks.append(chunk)
+    return b"".join(chunks)
+
+
+def _too_large(limit: int) -> BodyTooLarge:
+    return BodyTooLarge(f"the body has more than the {limit} bytes that are allowed here")
+
+
+def parse_body(body: bytes, model: type[M], *, limits: Limits) -> M:
+    """Read a body as JSON, whatever its Content-Type says.
+
+    Raises:
+        MalformedBody: it isn't JSON.
+        InvalidInput: it doesn't fit ``model``; all its faults are named.
+    """
+    if not body:
+        raise MalformedBody("the body is empty; a JSON object is expected")
+    try:
+        return model.model_validate_json(body, strict=True, context=limits)
+    except ValidationError as error:
+        details = error.errors(include_url=False, include_input=False)
+        if details[0]["type"] == "json_invalid":
+            why = str(details[0].get("ctx", {}).get("error", "it can't be parsed"))
+            raise MalformedBody(f"the body is not JSON: {why}") from None
+        content = from_json(body)
+        faults = [
+            fault for detail in details for fault in _faults(detail, content, model.model_fields)
+        ]
+        raise _invalid(faults, f"{model.__name__} has") from None
+
+
+def parse_query(request: Request, model: type[M]) -> M:
+    """Read the query parameters; unknown and repeated ones are faults.
+
+    Raises:
+        InvalidInput: it doesn't fit ``model``; all its faults are named.
+    """
+    text = request.scope["query_string"].decode("latin-1")
+    pairs = parse_qsl(text, keep_blank_values=True) if text else []
+    values = dict(pairs)
+    faults = [
+        Fault(f"?{name}", "it is given more than once")
+        for name in values
+        if sum(each == name for each, _ in pairs) > 1
+    ]
+    try:
+        query = model.model_validate(values)
+    except ValidationError as error:
+        faults += [
+            Fault("?" + fault.pointer.removeprefix("/"), fault.detail)
+            for detail in error.errors(include_url=False, include_input=False)
+            for fault in _faults(detail, values, model.model_fields)
+        ]
+    else:
+        if not faults:
+            return query
+    raise _invalid(faults, "the query has")
+
+
+def _invalid(faults: list[Fault], subject: str) -> InvalidInput:
+    # A union reports each of its members; one fault per place is enough.
+    unique = tuple({fault.pointer: fault for fault in faults}.values())
+    count = "a fault" if len(unique) == 1 else f"{len(unique)} faults"
+    first = unique[0]
+    return InvalidInput(
+        f"{subject} {count}: {first.pointer or 'the body'}: {first.detail}", faults=unique
+    )
+
+
+def _faults(detail: ErrorDetails, content: Any, fields: Iterable[str]) -> Iterable[Fault]:
+    path, value = _locate(detail["loc"], content)
+    pointer = "".join(f"/{pointer_part(part)}" for part in path)
+    match detail["type"]:
+        case "extra_forbidden":
+            yield Fault(pointer, _unknown(str(path[-1]), fields))
+        case "missing":
+            name = pointer_part(detail["loc"][-1])
+            yield Fault(f"{pointer}/{name}", "it is required, and isn't given")
+        case "not_kept":
+            context = detail.get("ctx", {})
+            for inner, why in cast("list[tuple[str, str]]", context["faults"]):
+                yield Fault(pointer + inner, why)
+        case _:
+            message = detail["msg"]
+            yield Fault(pointer, f"{message[:1].lower()}{message[1:]}; it is {_shown(value)}")
+
+
+def _locate(loc: Sequence[int | str], content: Any) -> tuple[list[int | str], Any]:
+    """Follow ``loc`` as far as the input has it: a union adds the names of its members."""
+    path: list[int | str] = []
+    for part in loc:
+        match content:
+            case dict() if part in content:
+                content = cast("dict[int | str, Any]", content)[part]
+            case list() if isinstance(part, int):
+                content = cast("list[Any]", content)[part]
+            case _:
+                break
+        path.append(part)
+    return path, content
+
+
+def _shown(value: Any) -> str:
+    match value:
+        case dict():
+            return "an object"
+        case list():
+            return "a list"
+        case None:
+            return "null"
+        case bool():
+            return str(value).lower()
+        case _:
+            text = ascii(value)
+            return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
+
+
+def _unknown(name: str, known: Iterable[str]) -> str:
+    known = list(known)
+    near = difflib.get_close_matches(name, known, n=1)
+    hint = f"did you mean {near[0]!r}?" if near else f"known are: {', '.join(known) or 'none'}"
+    return f"it is unknown; {hint}"
+
+
+def parse_id(request: Request, name: str) -> UUID:
+    """Return the UUID in the path.
+
+    Raises:
+        InvalidInput: it isn't one.
+    """
+    text = request.path_params[name]
+    try:
+        return UUID(text)
+    except ValueError:
+        fault = Fault(f"{{{name}}}", f"it isn't a UUID; it is {_shown(text)}")
+        raise InvalidInput(f"{name} in the path isn't a UUID", faults=(fault,)) from None
+
+
+def parse_if_match(request: Request) -> int | None:
+    """Return the version that If-Match names; 0, which no object has, where it names none."""
+    text = request.headers.get("if-match")
+    if text is None or text.strip() == "*":
+        return None
+    match = _ETAG.fullmatch(text.strip())
+    return int(match[1]) if match else 0
+
+
+def parse_idempotency(request: Request, body: bytes, *, route: str) -> Idempotency | None:
+    """Return the idempotency key of a request to ``route``, the path by its main name.
+
+    Raises:
+        InvalidInput: the key isn't 1 to 255 visible ASCII characters.
+    """
+    key = request.headers.get("idempotency-key")
+    if key is None:
+        return None
+    if not _KEY.fullmatch(key):
+        fault = Fault("Idempotency-Key", "it must be 1 to 255 visible ASCII characters")
+        raise InvalidInput("The idempotency key can't be used.", faults=(fault,))
+    caller = request.scope.get("planstore.caller", "anonymous")
+    return Idempotency(
+        key=key,
+        scope=f"{caller} {request.method} {route}",
+        fingerprint=hashlib.sha256(body).digest(),
+    )

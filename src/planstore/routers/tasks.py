@@ -1,0 +1,104 @@
+"""The routes of tasks."""
+
+from __future__ import annotations
+
+from typing import Annotated, Final
+from uuid import UUID
+
+from pydantic import Field
+from starlette.requests import Request
+from starlette.responses import Response
+
+from planstore.models.fields import Record
+from planstore.models.task import Task, TaskCreate, TaskUpdate
+from planstore.routers import answering, reading
+from planstore.routers.context import context_of
+from planstore.routers.endpoint import Endpoint
+from planstore.routers.reading import NoQuery
+from planstore.services.plan_store import DEFAULT_LIMIT
+
+
+class TaskQuery(Record):
+    """Which tasks to list."""
+
+    plan_id: UUID | None = None
+    """Only the tasks of this plan, by `sequence_order`, then creation; without it the most
+    recent tasks of all plans, newest first."""
+    limit: Annotated[int, Field(ge=1)] = DEFAULT_LIMIT
+    """How many at most."""
+    offset: Annotated[int, Field(ge=0)] = 0
+    """How many to pass over."""
+    cursor: str | None = None
+    """Where to go on: from the `Link` header of the page before."""
+
+
+async def create_task(request: Request) -> Response:
+    """Add a task to a plan."""
+    context = context_of(request)
+    body = await reading.read_body(request, limit=context.max_body)
+    reading.parse_query(request, NoQuery)
+    task = await context.store.create_task(
+        reading.parse_body(body, TaskCreate, limits=context.limits),
+        idempotency=reading.parse_idempotency(request, body, route="/tasks/"),
+    )
+    return answering.one(task, status=201)
+
+
+async def get_task(request: Request) -> Response:
+    """Get a task by its id."""
+    reading.parse_query(request, NoQuery)
+    task_id = reading.parse_id(request, "task_id")
+    return answering.unless_known(request, await context_of(request).store.get_task(task_id))
+
+
+async def update_task(request: Request) -> Response:
+    """Change the fields of a task that the body names; `status` starts, ends, holds or resets."""
+    context = context_of(request)
+    body = await reading.read_body(request, limit=context.max_body)
+    reading.parse_query(request, NoQuery)
+    task_id = reading.parse_id(request, "task_id")
+    task = await context.store.update_task(
+        task_id,
+        reading.parse_body(body, TaskUpdate, limits=context.limits),
+        expected_version=reading.parse_if_match(request),
+        idempotency=reading.parse_idempotency(request, body, route=f"/tasks/{task_id}"),
+    )
+    return answering.one(task)
+
+
+async def list_tasks(request: Request) -> Response:
+    """List the tasks of a plan in their order, or the most recent ones of all plans."""
+    query = reading.parse_query(request, TaskQuery)
+    page = await context_of(request).store.list_tasks(
+        plan_id=query.plan_id, limit=query.limit, offset=query.offset, cursor=query.cursor
+    )
+    return answering.many(request, page)
+
+
+TASK_ENDPOINTS: Final = (
+    Endpoint(
+        "POST",
+        "/tasks/",
+        create_task,
+        tag="tasks",
+        status=201,
+        answer=Task,
+        body=TaskCreate,
+        headers=("Idempotency-Key",),
+        refusals=(404, 409),
+        aliases=("/plans/tasks",),
+    ),
+    Endpoint("GET", "/tasks/", list_tasks, tag="tasks", answer=list[Task], query=TaskQuery),
+    Endpoint("GET", "/tasks/{task_id}", get_task, tag="tasks", answer=Task, refusals=(404,)),
+    Endpoint(
+        "PATCH",
+        "/tasks/{task_id}",
+        update_task,
+        tag="tasks",
+        answer=Task,
+        body=TaskUpdate,
+        headers=("If-Match", "Idempotency-Key"),
+        refusals=(404, 409, 412),
+        aliases=("/plans/tasks/{task_id}",),
+    ),
+)

@@ -1,0 +1,205 @@
+"""Running the service: the database, the listening socket, the HTTP server and its chores."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import socket
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import uvicorn
+import uvloop
+
+from planstore.app import create_app
+from planstore.embedded import EmbeddedPostgres, default_data_dir
+from planstore.errors import PlanStoreError, SetupError
+from planstore.models.fields import Limits
+from planstore.routers.context import Context
+from planstore.routers.gate import Admission
+from planstore.services.plan_store import PlanStore
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator
+    from pathlib import Path
+
+    from planstore.settings import Settings
+
+logger = logging.getLogger("planstore")
+
+_LOOPBACK_NAMES: Final = frozenset({"localhost", "127.0.0.1", "[::1]"})
+_CHECK_POSTGRES_EVERY: Final = 1.0
+_FORGET_KEYS_EVERY: Final = 3600.0
+_GRACE: Final = 3
+"""Seconds that requests under way have once the server was told to stop."""
+
+
+@dataclass(frozen=True, slots=True)
+class Listening:
+    """Where a server that has come up can be reached."""
+
+    url: str
+    database: str
+    """Which database it uses, without any secret."""
+    data_dir: Path | None
+    """Where the embedded PostgreSQL keeps its data; None where another one is used."""
+
+
+@contextmanager
+def database_url(settings: Settings) -> Generator[tuple[str, EmbeddedPostgres | None]]:
+    """Yield the URL of the database, and the embedded PostgreSQL where it is that.
+
+    Raises:
+        SetupError: the embedded PostgreSQL can't be started.
+    """
+    if settings.database_url is not None:
+        yield settings.database_url.get_secret_value(), None
+        return
+    data_dir = settings.data_dir or default_data_dir()
+    with EmbeddedPostgres.start(data_dir, bin_dir=settings.pg_bin) as postgres:
+        yield postgres.url(), postgres
+
+
+def serve(settings: Settings, *, announce: Callable[[Listening], None]) -> None:
+    """Serve until SIGINT or SIGTERM.
+
+    ``announce`` is called once the server answers.
+
+    Raises:
+        SetupError: the address is taken, is open to others without an API key, or the database
+            can't be used.
+    """
+    admission = _admission(settings)
+    with _listen(settings) as sock, database_url(settings) as (url, postgres):
+        host, port = sock.getsockname()[:2]
+        name = f"[{host}]" if ":" in host else host
+
+        def started(database: str) -> None:
+            data_dir = postgres.data_dir if postgres else None
+            announce(Listening(f"http://{name}:{port}", database, data_dir))
+
+        uvloop.run(
+            _serve(
+                settings,
+                admission=admission,
+                sock=sock,
+                url=url,
+                postgres=postgres,
+                started=started,
+            )
+        )
+
+
+def _admission(settings: Settings) -> Admission:
+    has_key = settings.api_key is not None
+    if not (has_key or settings.is_loopback or settings.allow_anonymous):
+        raise SetupError(
+            f"Anyone who reaches {settings.host} could read and change all plans: set "
+            "PLANSTORE_API_KEY, or say --allow-anonymous if the network keeps others out."
+        )
+    is_private = settings.is_loopback and not has_key
+    return Admission(
+        api_key=settings.api_key.get_secret_value() if settings.api_key else None,
+        allowed_origins=settings.allowed_origins,
+        allowed_hosts=_LOOPBACK_NAMES | {settings.host} | settings.allowed_hosts
+        if is_private
+        else None,
+    )
+
+
+def _listen(settings: Settings) -> socket.socket:
+    address = (settings.host, settings.port)
+    try:
+        family = socket.getaddrinfo(*address, type=socket.SOCK_STREAM)[0][0]
+        return socket.create_server(address, family=family, backlog=2048)
+    except OSError as error:
+        raise SetupError(
+            f"Can't listen on {settings.host} port {settings.port} ({error.strerror or error}): "
+            "stop what listens there, or choose another with --host and --port."
+        ) from error
+
+
+class _Server(uvicorn.Server):
+    """uvicorn, which leaves signals to us: it would end the process before the database."""
+
+    def __init__(self, config: uvicorn.Config, *, started: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._announce = started
+
+    @contextmanager
+    def capture_signals(self) -> Generator[None]:
+        loop = asyncio.get_running_loop()
+        for each in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(each, self.handle_exit, each, None)
+        yield
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self._announce()
+
+
+async def _serve(
+    settings: Settings,
+    *,
+    admission: Admission,
+    sock: socket.socket,
+    url: str,
+    postgres: EmbeddedPostgres | None,
+    started: Callable[[str], None],
+) -> None:
+    async with PlanStore.open(
+        url,
+        pool_size=settings.pool_size,
+        is_pooled=settings.pooler == "transaction",
+        max_limit=settings.max_limit,
+    ) as store:
+        context = Context(
+            store,
+            limits=Limits(
+                steps=settings.max_steps,
+                description=settings.max_description,
+                json_depth=settings.max_json_depth,
+            ),
+            max_body=settings.max_body_bytes,
+        )
+        config = uvicorn.Config(
+            create_app(context, admission),
+            http="httptools",
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            timeout_graceful_shutdown=_GRACE,
+        )
+        server = _Server(config, started=lambda: started(store.where))
+        async with asyncio.TaskGroup() as group:
+            chores = [group.create_task(_forget_keys(store))]
+            if postgres is not None:
+                chores.append(group.create_task(_keep_running(postgres)))
+            await server.serve(sockets=[sock])
+            for chore in chores:
+                chore.cancel()
+
+
+async def _keep_running(postgres: EmbeddedPostgres) -> None:
+    """Start the embedded PostgreSQL again when it was killed."""
+    while True:
+        await asyncio.sleep(_CHECK_POSTGRES_EVERY)
+        try:
+            if await asyncio.to_thread(postgres.ensure_running):
+                logger.warning("PostgreSQL had stopped and was started again")
+        except SetupError as error:
+            logger.error("PostgreSQL has stopped: %s", error.detail)  # noqa: TRY400 - said, not traced
+
+
+async def _forget_keys(store: PlanStore) -> None:
+    """Remove idempotency keys that are out of date."""
+    while True:
+        try:
+            await store.forget_old_keys()
+        except PlanStoreError as error:
+            logger.warning("Old idempotency keys stay for now: %s", error.detail)
+        await asyncio.sleep(_FORGET_KEYS_EVERY)

@@ -1,0 +1,113 @@
+"""The settings: every ``PLANSTORE_*`` variable, read once, by the faces only."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from planstore.errors import SetupError
+
+PREFIX: Final = "PLANSTORE_"
+
+Names = Annotated[frozenset[str], NoDecode]
+"""A comma-separated list."""
+
+
+class Settings(BaseSettings):
+    """How a server runs. Each field is the environment variable ``PLANSTORE_{FIELD}``."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, frozen=True, extra="forbid", use_attribute_docstrings=True
+    )
+
+    database_url: SecretStr | None = None
+    """`postgresql://user:password@host:5432/database`; the embedded PostgreSQL if left out."""
+    pooler: Literal["none", "transaction"] = "none"
+    """`transaction` where a pooler such as pgbouncer hands out connections per transaction."""
+    pool_size: Annotated[int, Field(ge=1, le=1_000)] = 16
+    """How many connections to the database at most."""
+    data_dir: Path | None = None
+    """Where the embedded PostgreSQL keeps its data; the user's data directory if left out."""
+    pg_bin: Path | None = None
+    """The directory of the programs `postgres` and `initdb` to use for the embedded PostgreSQL."""
+    host: str = "127.0.0.1"
+    """The address to listen on."""
+    port: Annotated[int, Field(ge=0, le=65_535)] = 8011
+    """The port to listen on; 0 takes any free one."""
+    api_key: SecretStr | None = None
+    """The key that each request must bear as `X-API-Key` or `Authorization: Bearer`."""
+    allow_anonymous: bool = False
+    """Listen on other addresses than loopback though there is no API key."""
+    allowed_origins: Names = frozenset()
+    """Origins from which browsers may send requests, separated by commas."""
+    allowed_hosts: Names = frozenset()
+    """Further host names of a server that listens on loopback without an API key."""
+    max_body_bytes: Annotated[int, Field(ge=1_024)] = 8 * 1024 * 1024
+    """How large the body of a request may be."""
+    max_batch_body_bytes: Annotated[int, Field(ge=1_024)] = 256 * 1024 * 1024
+    """How large the body of a batch or an import may be."""
+    max_steps: Annotated[int, Field(ge=1)] = 10_000
+    """How many steps a plan may have."""
+    max_description: Annotated[int, Field(ge=1)] = 100_000
+    """How many characters a description may have."""
+    max_json_depth: Annotated[int, Field(ge=1, le=150)] = 64
+    """How deep free JSON may be nested."""
+    max_limit: Annotated[int, Field(ge=1)] = 1_000
+    """How many items a list may be asked for."""
+
+    @field_validator("allowed_origins", "allowed_hosts", mode="before")
+    @classmethod
+    def _split(cls, value: Any) -> Any:
+        return (
+            [part.strip() for part in value.split(",") if part.strip()]
+            if isinstance(value, str)
+            else value
+        )
+
+    @field_validator("api_key")
+    @classmethod
+    def _not_empty(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and not value.get_secret_value().strip():
+            msg = "it is empty; leave it out to ask for no key"
+            raise ValueError(msg)
+        return value
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether only this machine can reach the server."""
+        try:
+            return ip_address(self.host).is_loopback
+        except ValueError:
+            return self.host == "localhost"
+
+
+_ELSEWHERE: Final = frozenset({"PLANSTORE_URL"})
+"""Variables of the same prefix that other programs read."""
+
+
+def read_settings(**given: Any) -> Settings:
+    """Read the settings from the environment; ``given`` ones that aren't None come first.
+
+    Raises:
+        SetupError: a variable is unknown, or its value can't be used.
+    """
+    known = {PREFIX + name.upper() for name in Settings.model_fields} | _ELSEWHERE
+    for name in sorted(os.environ):
+        if name.startswith(PREFIX) and name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(sorted(known))}"
+            raise SetupError(f"The environment variable {name} is unknown; {hint}")
+    try:
+        return Settings(**{name: value for name, value in given.items() if value is not None})
+    except ValidationError as error:
+        faults = "; ".join(
+            f"{PREFIX}{str(detail['loc'][0]).upper()}: {detail['msg']}"
+            for detail in error.errors(include_url=False, include_input=False)
+        )
+        raise SetupError(f"The settings can't be used: {faults}") from None
