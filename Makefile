@@ -6,9 +6,9 @@ PYTHON ?= $(shell for each in python3 python3.14 python3.13 python3.12 python3.1
 	&& echo "$$each" && break; done)
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
-SOURCES := src tests bench
+SOURCES := src tests bench tools
 
-.PHONY: help serve demo test check bench lock clean
+.PHONY: help serve demo test check docs bench lock clean
 
 help:
 	@echo 'make serve   the service with its own PostgreSQL on port 8011 (ARGS="--port 9000" and so on)'
@@ -16,6 +16,7 @@ help:
 	@echo 'make test    the test suite (ARGS="tests/services -k settles" and so on)'
 	@echo 'make check   format, lint, types, import rules, then the test suite'
 	@echo 'make bench   measure speed, beside what is to be reached'
+	@echo 'make docs    write the pages of docs/ that are drawn from the program'
 	@echo 'make lock    resolve the dependencies anew'
 
 serve: .venv/.ready
@@ -33,6 +34,9 @@ check: .venv/.ready-dev
 	$(BIN)/pyright
 	$(BIN)/lint-imports
 	@$(MAKE) --no-print-directory test
+
+docs: .venv/.ready-dev
+	$(BIN)/python -m tools.write_docs
 
 bench: .venv/.ready-dev
 	@$(BIN)/python -m bench $(ARGS)

@@ -146,3 +146,11 @@ def openapi() -> None:
 def version(*, as_json: AsJson = False) -> None:
     """Print the version."""
     typer.echo(json.dumps({"version": __version__}) if as_json else f"planstore {__version__}")
+
+
+@app.command()
+def demo(*, as_json: AsJson = False) -> None:
+    """Carry a plan out on a temporary server of its own, to see it work."""
+    from planstore.demo import demo as run_demo  # noqa: PLC0415 - see serve
+
+    run_demo(as_json=as_json)
