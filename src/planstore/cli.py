@@ -6,6 +6,7 @@ import asyncio
 import json
 import logging
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -15,6 +16,7 @@ from planstore import __version__
 from planstore.errors import PlanStoreError
 
 if TYPE_CHECKING:
+    from planstore.db import Database
     from planstore.serve import Listening
 
 app = typer.Typer(
@@ -66,6 +68,8 @@ def serve(
     logging.basicConfig(
         level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )
+    # The driver traces every attempt to reach a database that is away; /health/ready says so.
+    logging.getLogger("asyncpg").setLevel(logging.ERROR)
     settings = read_settings(
         host=host, port=port, data_dir=data_dir, allow_anonymous=allow_anonymous or None
     )
@@ -132,6 +136,59 @@ async def _with_database(work: Any, data_dir: Path | None) -> Any:
         is_pooled = settings.pooler == "transaction"
         async with Database.open(url, pool_size=2, is_pooled=is_pooled) as database:
             return await work(database)
+
+
+@app.command()
+def doctor(*, data_dir: DataDir = None, as_json: AsJson = False) -> None:
+    """Check the database, its schema and what must always hold; changes nothing."""
+    report = asyncio.run(_with_database(_examine, data_dir))
+    if as_json:
+        typer.echo(json.dumps(report))
+    else:
+        _print_report(report)
+    if report["findings"]:
+        raise typer.Exit(EXIT_FAILURE)
+
+
+async def _examine(database: Database) -> dict[str, Any]:
+    from planstore import migrations  # noqa: PLC0415 - see serve
+    from planstore.services.doctor import examine  # noqa: PLC0415 - see serve
+    from planstore.sql.invariants import INVARIANTS  # noqa: PLC0415 - see serve
+
+    await migrations.require(database)
+    async with database.connection() as conn:
+        version = conn.get_server_version()
+    findings = await examine(database)
+    return {
+        "database": database.where,
+        "postgresql": f"{version.major}.{version.micro}",
+        "schema": migrations.known()[-1].version,
+        "rules": [invariant.rule for invariant in INVARIANTS],
+        "findings": [
+            {**asdict(finding), "examples": [str(each) for each in finding.examples]}
+            for finding in findings
+        ],
+    }
+
+
+def _print_report(report: dict[str, Any]) -> None:
+    from rich.console import Console  # noqa: PLC0415 - see serve
+    from rich.table import Table  # noqa: PLC0415 - see serve
+
+    console = Console(highlight=False)
+    table = Table("check", "result", "what was found", box=None, padding=(0, 2, 0, 0))
+    table.add_row("database", "[green]ok[/]", f"PostgreSQL {report['postgresql']}")
+    table.add_row("schema", "[green]ok[/]", f"version {report['schema']}")
+    found = {finding["rule"]: finding for finding in report["findings"]}
+    for rule in report["rules"]:
+        finding = found.get(rule)
+        if finding is None:
+            table.add_row(rule, "[green]ok[/]", "")
+        else:
+            examples = ", ".join(finding["examples"])
+            what = f"{finding['sentence']}: {finding['count']}, such as {examples}"
+            table.add_row(rule, "[bold red]broken[/]", what)
+    console.print(table)
 
 
 @app.command()

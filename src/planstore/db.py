@@ -68,6 +68,10 @@ class Database:
                 max_inactive_connection_lifetime=300,
                 timeout=10,
                 statement_cache_size=0 if is_pooled else 100,
+                # The driver would prepare long statements anew each time, and the others every
+                # five minutes; ours are few and constant, and take milliseconds to plan.
+                max_cacheable_statement_size=0,
+                max_cached_statement_lifetime=0,
                 server_settings=settings if is_pooled else {**settings, "jit": "off"},
                 init=_prepare,
                 reset=_keep,
@@ -110,6 +114,10 @@ class Database:
             if conn.is_closed():
                 raise self._unavailable() from error
             raise
+        except asyncpg.InternalClientError as error:
+            # The server's farewell came while the connection lay idle, so nothing was sent on it.
+            conn.terminate()
+            raise self._unavailable() from error
         finally:
             await self._pool.release(conn)
 

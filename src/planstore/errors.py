@@ -2,7 +2,8 @@
 
     PlanStoreError
     ├── InvalidInput            the input is at fault; `faults` names every fault
-    │   ├── MalformedBody       … so much that it can't be read as JSON
+    │   ├── MalformedRequest    … so much that it can't be read as HTTP
+    │   ├── MalformedBody       … so much that its body can't be read as JSON
     │   └── BodyTooLarge        … or is larger than the limit
     ├── NotFound                no such plan, task or path
     ├── MethodNotAllowed        the path is known, the method isn't
@@ -40,6 +41,7 @@ __all__ = [
     "InvalidInput",
     "InvalidTransition",
     "MalformedBody",
+    "MalformedRequest",
     "MethodNotAllowed",
     "NotFound",
     "PlanClosed",
@@ -81,6 +83,13 @@ class InvalidInput(PlanStoreError):
 
     code = "invalid_input"
     title = "The request is not valid"
+
+
+class MalformedRequest(InvalidInput):
+    """The request can't be read as HTTP."""
+
+    code = "malformed_request"
+    title = "The request is not HTTP"
 
 
 class MalformedBody(InvalidInput):

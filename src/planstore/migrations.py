@@ -8,6 +8,8 @@ from functools import cache
 from importlib import resources
 from typing import TYPE_CHECKING, Final
 
+import asyncpg
+
 from planstore.errors import SetupError
 
 if TYPE_CHECKING:
@@ -62,12 +64,32 @@ async def migrate(database: Database) -> list[Migration]:
     wait for each other.
 
     Raises:
-        SetupError: the schema is newer than this program.
+        SetupError: the schema is newer than this program, or the user may not change it.
     """
     applied: list[Migration] = []
-    while (migration := await _apply_next(database)) is not None:
-        applied.append(migration)
+    try:
+        while (migration := await _apply_next(database)) is not None:
+            applied.append(migration)
+    except asyncpg.InsufficientPrivilegeError as error:
+        raise SetupError(
+            f"The user may not change the schema planstore at {database.where}: grant it CREATE "
+            "on the database, or have its owner apply what `planstore migrate --sql` prints."
+        ) from error
     return applied
+
+
+async def require(database: Database) -> None:
+    """Check that the schema is at this program's version, without changing it.
+
+    Raises:
+        SetupError: it is older or newer.
+    """
+    async with database.connection() as conn:
+        if await _is_behind(conn):
+            raise SetupError(
+                f"The schema at {database.where} is version {await schema_version(conn)}; this "
+                f"program needs version {known()[-1].version}: run `planstore migrate`."
+            )
 
 
 async def _apply_next(database: Database) -> Migration | None:

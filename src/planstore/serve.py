@@ -12,13 +12,15 @@ from typing import TYPE_CHECKING, Final
 
 import uvicorn
 import uvloop
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from planstore.app import create_app
 from planstore.embedded import EmbeddedPostgres, default_data_dir
-from planstore.errors import PlanStoreError, SetupError
+from planstore.errors import MalformedRequest, PlanStoreError, SetupError
 from planstore.models.fields import Limits
 from planstore.routers.context import Context
 from planstore.routers.gate import Admission
+from planstore.routers.problems import problem_response
 from planstore.services.plan_store import PlanStore
 
 if TYPE_CHECKING:
@@ -121,6 +123,18 @@ def _listen(settings: Settings) -> socket.socket:
         ) from error
 
 
+class _Protocol(HttpToolsProtocol):
+    """uvicorn's, but what can't be read as HTTP is refused as all else is."""
+
+    def send_400_response(self, msg: str) -> None:
+        response = problem_response(
+            MalformedRequest(f"{msg} HTTP/1.1 has no such method, path, header or body.")
+        )
+        head = [b"HTTP/1.1 400 Bad Request", *map(b": ".join, response.raw_headers)]
+        self.transport.write(b"\r\n".join([*head, b"connection: close", b"", bytes(response.body)]))
+        self.transport.close()
+
+
 class _Server(uvicorn.Server):
     """uvicorn, which leaves signals to us: it would end the process before the database."""
 
@@ -166,7 +180,7 @@ async def _serve(
         )
         config = uvicorn.Config(
             create_app(context, admission),
-            http="httptools",
+            http=_Protocol,
             ws="none",
             lifespan="off",
             log_config=None,

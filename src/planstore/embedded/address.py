@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from planstore.embedded.directory import make_directory
+from planstore.embedded.reaper import SHORT_DIRECTORY
 from planstore.errors import SetupError
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ def socket_directory(preferred: Path, account: Account) -> Path:
         return preferred
     name = hashlib.sha256(os.fsencode(preferred)).hexdigest()[:16]
     for temporary in (Path(tempfile.gettempdir()), Path("/tmp")):  # noqa: S108 - checked below
-        short = temporary / f"planstore-{account.uid}-{name}"
+        short = temporary / f"{SHORT_DIRECTORY}{account.uid}-{name}"
         if _fits(short) and _is_open(temporary, account):
             break
     if not short.exists():

@@ -12,7 +12,7 @@ nothing that isn't in the interpreter itself; the rest of the package may import
    the mutex, and only stops the server if it then gets the lease again.
 """
 
-# ruff: noqa: PTH112, PTH115, PTH116, PTH119, PTH123 - pathlib would triple what it imports
+# ruff: noqa: PTH106, PTH112, PTH115, PTH116, PTH119, PTH123 - pathlib would triple what it imports
 from __future__ import annotations
 
 import contextlib
@@ -24,7 +24,9 @@ import time
 if sys.platform != "win32":
     import fcntl
 
-__all__ = ["is_postmaster", "main", "recorded_pid", "stop_postgres"]
+__all__ = ["SHORT_DIRECTORY", "is_postmaster", "main", "recorded_pid", "stop_postgres"]
+
+SHORT_DIRECTORY = "planstore-"  # how the names of sockets' directories under /tmp begin
 
 IMPATIENT_AFTER_SECONDS = 25  # a fast shutdown writes a checkpoint; a slow disk takes its time
 GIVE_UP_AFTER_SECONDS = 60
@@ -39,6 +41,14 @@ def recorded_pid(pgdata: str) -> int | None:
     except (OSError, ValueError):
         return None
     return pid if pid > 1 else None
+
+
+def _recorded_sockets(pgdata: str) -> str:
+    try:
+        with open(pgdata + "/postmaster.pid", encoding="utf-8", errors="replace") as file:
+            return file.read().split("\n")[4]
+    except (OSError, IndexError):
+        return ""
 
 
 def is_postmaster(pid: int, pgdata: str, uid: int) -> bool:
@@ -100,7 +110,11 @@ def main(arguments: list[str]) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     _wait_until_unused(mutex, lease)
+    sockets = _recorded_sockets(pgdata)
     stop_postgres(server, pgdata, int(uid))
+    if os.path.basename(sockets).startswith(SHORT_DIRECTORY):
+        with contextlib.suppress(OSError):
+            os.rmdir(sockets)  # each new data directory would leave one under /tmp
     os.close(vacancy)  # before the mutex, which ends with us: the next start needs a new reaper
 
 

@@ -146,19 +146,21 @@ class EmbeddedPostgres:
     def _give_up(self, lease: FileLock) -> None:
         # Where the directory was deleted meanwhile, PostgreSQL notices within a minute.
         with contextlib.suppress(FileNotFoundError):
-            self._server.appoint_reaper()
             lease.unlock()
             self._wait_for_end(lease)
 
     def _wait_for_end(self, lease: FileLock) -> None:
-        """Wait until the reaper has stopped the server, or another turns out to use it."""
+        """Wait until the reaper has stopped the server, or others turn out to use it."""
         # Once may be the reaper, which lets go of the lease between the two questions of
         # `_is_shared`; it does so once only.
         answers = deque([False], maxlen=2)
 
         def is_settled() -> bool:
             answers.append(_is_shared(lease))
-            return all(answers) or self._server.is_gone()
+            if all(answers) or self._server.is_gone():
+                return True
+            self._server.appoint_reaper()  # somebody may have killed it
+            return False
 
         wait_until(is_settled, seconds=STOP_TIMEOUT_SECONDS)
 

@@ -8,7 +8,15 @@ from datetime import MAXYEAR, MINYEAR, UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any, Final, cast
 from uuid import UUID
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationInfo
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationInfo,
+)
 from pydantic_core import PydanticCustomError, PydanticSerializationError, to_json
 
 if TYPE_CHECKING:
@@ -107,7 +115,7 @@ def free_json(value: Any, info: ValidationInfo) -> Any:
         or b"NaN" in text
         or b"Infinity" in text
     )
-    if is_suspicious and (faults := list(_faults(value, depth, ""))):
+    if is_suspicious and (faults := list(json_faults(value, depth))):
         raise PydanticCustomError(
             "not_kept",
             "it can't be kept: {why}",
@@ -116,7 +124,11 @@ def free_json(value: Any, info: ValidationInfo) -> Any:
     return value
 
 
-def _faults(value: Any, depth: int, at: str) -> Iterator[tuple[str, str]]:
+def json_faults(value: Any, depth: int, at: str = "") -> Iterator[tuple[str, str]]:
+    """Yield what can't be kept in free JSON: the JSON pointer of each, and why.
+
+    ``depth``: how deep objects and lists may be nested, ``value`` itself included.
+    """
     if isinstance(value, str):
         if NUL in value:
             yield at, "a text can't hold the character U+0000"
@@ -136,10 +148,10 @@ def _faults_within(value: Any, depth: int, at: str) -> Iterator[tuple[str, str]]
         for key, member in members.items():
             if NUL in str(key):
                 yield at, "a key can't hold the character U+0000"
-            yield from _faults(member, depth, f"{at}/{pointer_part(key)}")
+            yield from json_faults(member, depth, f"{at}/{pointer_part(key)}")
     else:
         for index, member in enumerate(value):
-            yield from _faults(member, depth, f"{at}/{index}")
+            yield from json_faults(member, depth, f"{at}/{index}")
 
 
 def pointer_part(part: object) -> str:
@@ -158,6 +170,12 @@ def _few_enough(value: list[dict[str, Any]], info: ValidationInfo) -> list[dict[
     return value
 
 
+def _text_or_object(value: Any) -> Any:
+    if not isinstance(value, (str, dict)):
+        raise PydanticCustomError("text_or_object", "it must be a text or an object")
+    return cast("Any", value)
+
+
 Text = Annotated[str, AfterValidator(_not_blank)]
 ShortText = Annotated[str, StringConstraints(max_length=200), AfterValidator(_not_blank)]
 Description = Annotated[Text, AfterValidator(_short_enough)]
@@ -166,4 +184,6 @@ Timestamp = Annotated[datetime, AfterValidator(_to_utc)]
 Order = Annotated[int, Field(ge=0, le=MAX_ORDER)]
 JsonObject = Annotated[dict[str, Any], AfterValidator(free_json)]
 Steps = Annotated[list[dict[str, Any]], AfterValidator(_few_enough), AfterValidator(free_json)]
-ErrorReport = Annotated[str | dict[str, Any], AfterValidator(free_json)]
+ErrorReport = Annotated[
+    str | dict[str, Any], BeforeValidator(_text_or_object), AfterValidator(free_json)
+]

@@ -11,16 +11,18 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from fastapi.routing import APIRoute
+from starlette.requests import Request
+from starlette.routing import BaseRoute, Match
 
 from planstore.routers.problems import PROBLEM_JSON
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Iterable
 
     from fastapi import FastAPI
     from pydantic import BaseModel
-    from starlette.requests import Request
     from starlette.responses import Response
+    from starlette.types import Receive, Scope, Send
 
     Handler = Callable[[Request], Awaitable[Response]]
 
@@ -67,11 +69,83 @@ _MEANING = {
 }
 
 
+_METHODS = {"GET": ("GET", "HEAD")}
+"""What is served beside the documented method: probes and caches ask for the head alone."""
+
+
 class LeanRoute(APIRoute):
     """A route whose endpoint takes the request and gives the response, with nothing between."""
 
-    def get_route_handler(self) -> Any:
-        return self.endpoint
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        handler: Handler = self.endpoint
+
+        async def app(scope: Scope, receive: Receive, send: Send) -> None:
+            response = await handler(Request(scope, receive, send))
+            await response(scope, receive, send)
+
+        # FastAPI's own would keep two stacks of what to close, and catch errors a second time.
+        self.app = app
+
+
+@dataclass(slots=True)
+class _Place:
+    """What begins with the same parts of a path."""
+
+    parts: dict[str, _Place] = field(default_factory=dict[str, "_Place"])
+    parameter: _Place | None = None
+    routes: dict[str, LeanRoute] = field(default_factory=dict[str, LeanRoute])
+    """By method, what ends here."""
+
+    def beyond(self, part: str) -> _Place:
+        if not part.startswith("{"):
+            return self.parts.setdefault(part, _Place())
+        self.parameter = self.parameter or _Place()
+        return self.parameter
+
+
+class Shortcut(BaseRoute):
+    """The way to an endpoint by the parts of its path, however many routes there are.
+
+    The router tries one route after the other. It still does so for what isn't found here, which
+    is what becomes a 404 or a 405; and under telemetry, which learns from it what the route is.
+    """
+
+    def __init__(self, routes: Iterable[LeanRoute]) -> None:
+        self._root = _Place()
+        for route in routes:
+            place = self._root
+            for part in route.path.split("/"):
+                place = place.beyond(part)
+            for method in route.methods or ():
+                place.routes.setdefault(method, route)
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        """Answer the route of the request, and what stands for the parameters in its path."""
+        if scope["type"] != "http" or scope.get("root_path") or "fastapi.telemetry" in scope:
+            return Match.NONE, {}
+        place = self._root
+        given: list[str] = []
+        for part in scope["path"].split("/"):
+            if (known := place.parts.get(part)) is not None:
+                place = known
+            elif part and place.parameter is not None:
+                place = place.parameter
+                given.append(part)
+            else:
+                return Match.NONE, {}
+        route = place.routes.get(scope["method"])
+        if route is None:
+            return Match.NONE, {}
+        return Match.FULL, {
+            "route": route,
+            "endpoint": route.endpoint,
+            "path_params": dict(zip(route.param_convertors, given, strict=True)),
+        }
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Go where `matches` led to."""
+        await scope["route"].app(scope, receive, send)
 
 
 def mount(app: FastAPI, endpoints: tuple[Endpoint, ...]) -> None:
@@ -79,18 +153,22 @@ def mount(app: FastAPI, endpoints: tuple[Endpoint, ...]) -> None:
     for endpoint in endpoints:
         for path in (endpoint.path, *endpoint.aliases):
             for spelling in (path, path.removesuffix("/") if path.endswith("/") else f"{path}/"):
-                app.router.add_api_route(
-                    spelling,
-                    endpoint.handler,
-                    methods=[endpoint.method],
-                    status_code=endpoint.status,
-                    response_model=None,
-                    responses=_responses(endpoint),
-                    tags=[endpoint.tag],
-                    include_in_schema=spelling == endpoint.path,
-                    openapi_extra=_request(endpoint),
-                    route_class_override=LeanRoute,
-                )
+                for method in _METHODS.get(endpoint.method, (endpoint.method,)):
+                    is_documented = (method, spelling) == (endpoint.method, endpoint.path)
+                    app.router.add_api_route(
+                        spelling,
+                        endpoint.handler,
+                        methods=[method],
+                        status_code=endpoint.status,
+                        response_model=None,
+                        responses=_responses(endpoint),
+                        tags=[endpoint.tag],
+                        include_in_schema=is_documented,
+                        openapi_extra=_request(endpoint),
+                        route_class_override=LeanRoute,
+                    )
+    routes = app.router.routes
+    routes.insert(0, Shortcut(route for route in routes if isinstance(route, LeanRoute)))
 
 
 def _responses(endpoint: Endpoint) -> dict[int | str, dict[str, Any]]:

@@ -64,7 +64,7 @@ class Gate:
     def _foreign(self, scope: Scope, headers: dict[bytes, bytes]) -> PlanStoreError | None:
         host = headers.get(b"host", b"").decode("latin-1")
         hosts = self._admission.allowed_hosts
-        if hosts is not None and _name(host) not in hosts:
+        if hosts is not None and _name(host).lower() not in hosts:
             return CrossSite(
                 f"the request is addressed to {host!r}, which is not a name of this server; "
                 "PLANSTORE_ALLOWED_HOSTS lists further ones"
@@ -72,7 +72,7 @@ class Gate:
         origin = headers.get(b"origin", b"").decode("latin-1")
         if origin and origin in self._admission.allowed_origins:
             return None
-        if origin and urlsplit(origin).netloc != host:
+        if origin and _place(origin) != host.lower():
             return CrossSite(
                 f"a browser sent this from {origin!r}; PLANSTORE_ALLOWED_ORIGINS lists the "
                 "origins that may"
@@ -113,6 +113,14 @@ def _name(host: str) -> str:
         if host.startswith("[") and "]" in host
         else host.partition(":")[0]
     )
+
+
+def _place(origin: str) -> str:
+    """Return an origin's host and port, as a Host header has them; empty where it has none."""
+    try:
+        return urlsplit(origin).netloc.lower()
+    except ValueError:
+        return ""
 
 
 def _is_visit(scope: Scope, headers: dict[bytes, bytes]) -> bool:

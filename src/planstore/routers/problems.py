@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from pydantic import Field
 from pydantic_core import to_json
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.routing import Match
 
@@ -25,6 +26,7 @@ PROBLEM_JSON: Final = "application/problem+json"
 
 STATUS: Final[dict[type[errors.PlanStoreError], int]] = {
     errors.InvalidInput: 422,
+    errors.MalformedRequest: 400,
     errors.MalformedBody: 400,
     errors.BodyTooLarge: 413,
     errors.NotFound: 404,
@@ -95,9 +97,6 @@ def _headers(error: errors.PlanStoreError, status: int) -> dict[str, str]:
             return {"Allow": error.allowed}
         case errors.IdempotencyInFlight() | errors.Unavailable():
             return {"Retry-After": "1"}
-        case errors.BodyTooLarge():
-            # What is left of the body is not read, so the connection can't serve another request.
-            return {"Connection": "close"}
         case _ if status == HTTPStatus.INTERNAL_SERVER_ERROR:
             return {"Cache-Control": "no-store"}
         case _:
@@ -130,6 +129,11 @@ def _methods_of(request: Request) -> set[str]:
     return methods
 
 
+async def _on_disconnect(_: Request, __: Exception) -> Response:
+    # The client left before its body was whole; nobody reads this.
+    return Response(status_code=HTTPStatus.BAD_REQUEST)
+
+
 async def _on_anything_else(request: Request, error: Exception) -> Response:
     # The text of an unforeseen error may hold anything, so it goes to the log alone.
     logger.error("%s %s failed", request.method, request.url.path, exc_info=error)
@@ -143,6 +147,7 @@ def install(app: FastAPI) -> None:
     handlers: dict[type[Exception], Any] = {
         errors.PlanStoreError: _on_planstore_error,
         HTTPException: _on_http_exception,
+        ClientDisconnect: _on_disconnect,
         Exception: _on_anything_else,
     }
     for kind, handler in handlers.items():

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import from_json
 
 from planstore.errors import BodyTooLarge, Fault, InvalidInput, MalformedBody
-from planstore.models.fields import Record, pointer_part
+from planstore.models.fields import Record, json_faults, pointer_part
 from planstore.models.idempotency import Idempotency
 
 if TYPE_CHECKING:
@@ -28,6 +28,8 @@ M = TypeVar("M", bound=BaseModel)
 
 _KEY: Final = re.compile(r"[\x21-\x7e]{1,255}")
 _ETAG: Final = re.compile(r'(?:W/)?"(\d{1,18})"')
+_MEMBER: Final = re.compile(r"<\w+\.\w+: ('\w+')>")
+"""How pydantic writes a member of an enum."""
 _SHOWN: Final = 60
 
 
@@ -78,6 +80,9 @@ def parse_body(body: bytes, model: type[M], *, limits: Limits) -> M:
         faults = [
             fault for detail in details for fault in _faults(detail, content, model.model_fields)
         ]
+        # A field of the wrong shape isn't looked into by its model; what can't be kept is said
+        # all the same. The body itself is one level above its fields.
+        faults += [Fault(at, why) for at, why in json_faults(content, limits.json_depth + 1)]
         raise _invalid(faults, f"{model.__name__} has") from None
 
 
@@ -111,7 +116,7 @@ def parse_query(request: Request, model: type[M]) -> M:
 
 def _invalid(faults: list[Fault], subject: str) -> InvalidInput:
     # A union reports each of its members; one fault per place is enough.
-    unique = tuple({fault.pointer: fault for fault in faults}.values())
+    unique = tuple({fault.pointer: fault for fault in reversed(faults)}.values())[::-1]
     count = "a fault" if len(unique) == 1 else f"{len(unique)} faults"
     first = unique[0]
     return InvalidInput(
@@ -133,7 +138,7 @@ def _faults(detail: ErrorDetails, content: Any, fields: Iterable[str]) -> Iterab
             for inner, why in cast("list[tuple[str, str]]", context["faults"]):
                 yield Fault(pointer + inner, why)
         case _:
-            message = detail["msg"]
+            message = _MEMBER.sub(r"\1", detail["msg"])
             yield Fault(pointer, f"{message[:1].lower()}{message[1:]}; it is {_shown(value)}")
 
 

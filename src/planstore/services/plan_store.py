@@ -9,9 +9,9 @@ import asyncpg
 from pydantic import MISSING
 from uuid_utils.compat import uuid7
 
+from planstore import migrations
 from planstore.db import Database
 from planstore.errors import Fault, InvalidInput
-from planstore.migrations import migrate as bring_up_to_date
 from planstore.models.page import (
     PLACE_IN_PLAN,
     PLACE_IN_TIME,
@@ -58,7 +58,7 @@ class PlanStore:
         migrate: bool = True,
         max_limit: int = 1_000,
     ) -> AsyncGenerator[PlanStore]:
-        """Open the store at a PostgreSQL URL, bringing its schema up to date.
+        """Open the store at a PostgreSQL URL; ``migrate`` brings its schema up to date.
 
         ``pool_size``: connections at most. ``is_pooled``: a pooler in transaction mode stands
         between. ``max_limit``: the most items that a list may be asked for.
@@ -67,8 +67,7 @@ class PlanStore:
             SetupError: the database can't be reached, is too old, or has a newer schema.
         """
         async with Database.open(url, pool_size=pool_size, is_pooled=is_pooled) as database:
-            if migrate:
-                await bring_up_to_date(database)
+            await (migrations.migrate if migrate else migrations.require)(database)
             store = cls(database, max_limit=max_limit)
             try:
                 yield store
@@ -268,12 +267,12 @@ class PlanStore:
         self._check_window(limit, offset)
         async with self._database.connection() as conn:
             if plan_id is not None:
-                after = decode_cursor(cursor, PLACE_IN_PLAN) if cursor else None
+                after = decode_cursor(cursor, PLACE_IN_PLAN) if cursor is not None else None
                 rows = await tasks.of_plan(
                     conn, plan_id, after=after, limit=limit + 1, offset=offset
                 )
             else:
-                before = decode_cursor(cursor, PLACE_IN_TIME) if cursor else None
+                before = decode_cursor(cursor, PLACE_IN_TIME) if cursor is not None else None
                 rows = await tasks.recent(conn, before=before, limit=limit + 1, offset=offset)
         page = Page(_task(row) for row in rows[:limit])
         if len(rows) > limit:

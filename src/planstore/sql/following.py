@@ -65,10 +65,11 @@ def settled(status: str, *, task_count: str, unfinished: str, live: str, auto: s
 def next_step(gate: str) -> str:
     """An expression for ``current_step``, given the new gate and the plan ``p`` as it was.
 
-    A client's value stands until the service computes a higher one.
+    A client's value stands until the service computes a higher one; while the gate stays where
+    it is, nothing is computed.
     """
     return f"""case
-      when {gate} is null then p.current_step
+      when {gate} is null or {gate} = p.computed_step then p.current_step
       when p.current_step = p.computed_step then {gate}
       else greatest(p.current_step, {gate})
     end"""
@@ -80,12 +81,11 @@ followed as materialized (
     p.id,
     case
       when p.status = {PLAN_DRAFT} and not w.is_start or p.is_closed then p.status
-      -- What was added to a settled plan and can't start keeps it open until a task changes.
       when w.stays_open then {PLAN_ACTIVE}
       else {
     settled(
-        f"case when p.auto_complete or p.status = {PLAN_DRAFT} or w.live_tasks > 0"
-        f" then {PLAN_ACTIVE} else p.status end",
+        f"case when p.status = {PLAN_DRAFT} or w.live_tasks > 0 then {PLAN_ACTIVE}"
+        " else p.status end",
         task_count="w.task_count",
         unfinished="w.unfinished_tasks",
         live="w.live_tasks",
@@ -94,11 +94,16 @@ followed as materialized (
 }
     end as status,
     {next_step("w.gate_order")} as current_step,
-    p.revision + w.is_revision::int as revision
+    p.revision + w.is_revision::int as revision,
+    w.stays_open as reopened
   from (
     select
       weighed.*,
-      not is_move and (plan.reopened or is_revision and weighed.live_tasks = 0) as stays_open
+      -- What was added to a settled plan and can't start keeps it open until a task moves.
+      not weighed.is_move and (
+        plan.reopened
+        or weighed.task_count > plan.task_count and weighed.live_tasks = 0
+      ) as stays_open
     from weighed, plan
   ) w, plan p
 ),
@@ -127,8 +132,7 @@ planned as (
     live_tasks = w.live_tasks,
     gate_order = w.gate_order,
     gate_unfinished = w.gate_unfinished,
-    reopened = not w.is_move
-      and (p.reopened or w.is_revision and w.live_tasks = 0 and f.status = {PLAN_ACTIVE})
+    reopened = f.reopened
   from weighed w, followed f, plan_changes c
   where p.id = f.id
   returning p.id, p.version

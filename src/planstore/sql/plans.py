@@ -261,10 +261,10 @@ followed as materialized (
       when w.is_closing then w.status
       when 'status' = any ($2) and w.status = {PLAN_ACTIVE} and p.status <> w.status
         then w.status
-      when p.status = {PLAN_DRAFT} or p.reopened or w.status in {PLAN_FINAL} then w.status
+      when p.status = {PLAN_DRAFT} or p.is_closed or p.reopened then w.status
       else {
     settled(
-        "w.status",
+        f"case when g.live_tasks > 0 then {PLAN_ACTIVE} else w.status end",
         task_count="p.task_count",
         unfinished="g.unfinished_tasks",
         live="g.live_tasks",
