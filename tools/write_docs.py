@@ -5,9 +5,8 @@ A test fails where a page and the program disagree.
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from planstore.errors import ERRORS_BY_CODE
 from planstore.models.plan import PLAN_LIFECYCLE, PlanStatus
@@ -17,8 +16,11 @@ from planstore.settings import PREFIX, Settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from enum import StrEnum
 
     from planstore.models.lifecycle import Lifecycle
+
+S = TypeVar("S", bound="StrEnum")
 
 DOCS: Final = Path(__file__).parent.parent / "docs"
 
@@ -63,15 +65,21 @@ def _statuses(kind: type[StrEnum]) -> Iterable[str]:
     return ["Statuses: " + ", ".join(f"`{status.value}`" for status in kind) + "."]
 
 
-def _table(lifecycle: Lifecycle[Any]) -> Iterable[str]:
+def _table(lifecycle: Lifecycle[S]) -> Iterable[str]:
     yield "| verb | from | to | by | event | what it means |"
     yield "| --- | --- | --- | --- | --- | --- |"
     for each in lifecycle.transitions:
-        order = list(type(each.target))
-        sources = ", ".join(f"`{source.value}`" for source in sorted(each.sources, key=order.index))
-        who = "holder" if each.holder_only else "anyone"
-        event = f"`{lifecycle.noun}.{each.past}`"
-        yield f"| {each.verb} | {sources} | `{each.target.value}` | {who} | {event} | {each.meaning} |"
+        cells = (
+            each.verb,
+            ", ".join(
+                f"`{status.value}`" for status in type(each.target) if status in each.sources
+            ),
+            f"`{each.target.value}`",
+            "holder" if each.holder_only else "anyone",
+            f"`{lifecycle.noun}.{each.past}`",
+            each.meaning,
+        )
+        yield f"| {' | '.join(cells)} |"
 
 
 def _rules() -> Iterable[str]:

@@ -128,7 +128,7 @@ class _Protocol(HttpToolsProtocol):
 
     def send_400_response(self, msg: str) -> None:
         response = problem_response(
-            MalformedRequest(f"{msg} HTTP/1.1 has no such method, path, header or body.")
+            MalformedRequest(f"{msg} Its method, path, headers or framing can't be read.")
         )
         head = [b"HTTP/1.1 400 Bad Request", *map(b": ".join, response.raw_headers)]
         self.transport.write(b"\r\n".join([*head, b"connection: close", b"", bytes(response.body)]))

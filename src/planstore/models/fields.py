@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from datetime import MAXYEAR, MINYEAR, UTC, datetime
+from itertools import islice
 from typing import TYPE_CHECKING, Annotated, Any, Final, cast
 from uuid import UUID
 
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
 
 MAX_ORDER: Final = 1_000_000_000
 """The highest ``sequence_order`` a client may give: room is left below PostgreSQL's integer."""
+
+MAX_FAULTS: Final = 1_000
+"""How many faults of one input are named: a small body may have millions."""
 
 NUL: Final = "\x00"
 
@@ -101,6 +105,11 @@ def _to_utc(value: datetime) -> datetime:
     return value.astimezone(UTC)
 
 
+def _whole(value: Any) -> Any:
+    # In JSON 2.0 is an integer, and some languages write it so.
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
 def free_json(value: Any, info: ValidationInfo) -> Any:
     """Refuse what isn't JSON, what PostgreSQL can't keep, and what is nested too deep."""
     depth = limits_of(info).json_depth
@@ -115,7 +124,7 @@ def free_json(value: Any, info: ValidationInfo) -> Any:
         or b"NaN" in text
         or b"Infinity" in text
     )
-    if is_suspicious and (faults := list(json_faults(value, depth))):
+    if is_suspicious and (faults := list(islice(json_faults(value, depth), MAX_FAULTS))):
         raise PydanticCustomError(
             "not_kept",
             "it can't be kept: {why}",
@@ -159,15 +168,16 @@ def pointer_part(part: object) -> str:
     return str(part).replace("~", "~0").replace("/", "~1")
 
 
-def _few_enough(value: list[dict[str, Any]], info: ValidationInfo) -> list[dict[str, Any]]:
+def _few_enough(value: Any, info: ValidationInfo) -> Any:
+    # Before the steps are looked at, for each may have a fault.
     limit = limits_of(info).steps
-    if len(value) > limit:
+    if isinstance(value, list) and (count := len(cast("list[Any]", value))) > limit:
         raise PydanticCustomError(
             "too_many",
             "there are {count} steps; at most {limit} are allowed",
-            {"count": len(value), "limit": limit},
+            {"count": count, "limit": limit},
         )
-    return value
+    return cast("Any", value)
 
 
 def _text_or_object(value: Any) -> Any:
@@ -176,14 +186,19 @@ def _text_or_object(value: Any) -> Any:
     return cast("Any", value)
 
 
-Text = Annotated[str, AfterValidator(_not_blank)]
-ShortText = Annotated[str, StringConstraints(max_length=200), AfterValidator(_not_blank)]
+_DOCUMENTED: Final = Field(json_schema_extra={"pattern": r"\S"})
+"""What `_not_blank` asks for, in the words of JSON Schema."""
+
+Text = Annotated[str, AfterValidator(_not_blank), _DOCUMENTED]
+ShortText = Annotated[
+    str, StringConstraints(max_length=200), AfterValidator(_not_blank), _DOCUMENTED
+]
 Description = Annotated[Text, AfterValidator(_short_enough)]
 Name = Annotated[ShortText, AfterValidator(_no_uuid)]
 Timestamp = Annotated[datetime, AfterValidator(_to_utc)]
-Order = Annotated[int, Field(ge=0, le=MAX_ORDER)]
+Order = Annotated[int, Field(ge=0, le=MAX_ORDER), BeforeValidator(_whole)]
 JsonObject = Annotated[dict[str, Any], AfterValidator(free_json)]
-Steps = Annotated[list[dict[str, Any]], AfterValidator(_few_enough), AfterValidator(free_json)]
+Steps = Annotated[list[dict[str, Any]], BeforeValidator(_few_enough), AfterValidator(free_json)]
 ErrorReport = Annotated[
     str | dict[str, Any], BeforeValidator(_text_or_object), AfterValidator(free_json)
 ]

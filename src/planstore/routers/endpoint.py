@@ -15,6 +15,7 @@ from starlette.requests import Request
 from starlette.routing import BaseRoute, Match
 
 from planstore.routers.problems import PROBLEM_JSON
+from planstore.routers.reading import KEY
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
@@ -55,6 +56,9 @@ HEADERS = {
     "Idempotency-Key": "1 to 255 visible ASCII characters. A repetition with the same key and "
     "body is answered as the first request was, for 24 hours.",
 }
+
+_FORMS = {"Idempotency-Key": {"pattern": KEY.pattern, "minLength": 1, "maxLength": 255}}
+"""What the value of a header must look like, in the words of JSON Schema."""
 
 _MEANING = {
     400: "The body is not JSON.",
@@ -214,7 +218,7 @@ def _request(endpoint: Endpoint) -> dict[str, Any]:
             "in": "header",
             "required": False,
             "description": HEADERS[name],
-            "schema": {"type": "string"},
+            "schema": {"type": "string", **_FORMS.get(name, {})},
         }
         for name in endpoint.headers
     ]

@@ -5,6 +5,8 @@ from __future__ import annotations
 import difflib
 import hashlib
 import re
+from collections import Counter
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 from urllib.parse import parse_qsl
 from uuid import UUID
@@ -13,7 +15,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import from_json
 
 from planstore.errors import BodyTooLarge, Fault, InvalidInput, MalformedBody
-from planstore.models.fields import Record, json_faults, pointer_part
+from planstore.models.fields import MAX_FAULTS, Record, json_faults, pointer_part
 from planstore.models.idempotency import Idempotency
 
 if TYPE_CHECKING:
@@ -26,7 +28,8 @@ if TYPE_CHECKING:
 
 M = TypeVar("M", bound=BaseModel)
 
-_KEY: Final = re.compile(r"[\x21-\x7e]{1,255}")
+KEY: Final = re.compile(r"^[!-~]{1,255}$")
+"""What an idempotency key looks like: visible ASCII characters."""
 _ETAG: Final = re.compile(r'(?:W/)?"(\d{1,18})"')
 _MEMBER: Final = re.compile(r"<\w+\.\w+: ('\w+')>")
 """How pydantic writes a member of an enum."""
@@ -77,13 +80,13 @@ def parse_body(body: bytes, model: type[M], *, limits: Limits) -> M:
             why = str(details[0].get("ctx", {}).get("error", "it can't be parsed"))
             raise MalformedBody(f"the body is not JSON: {why}") from None
         content = from_json(body)
-        faults = [
+        unfit = (
             fault for detail in details for fault in _faults(detail, content, model.model_fields)
-        ]
+        )
         # A field of the wrong shape isn't looked into by its model; what can't be kept is said
         # all the same. The body itself is one level above its fields.
-        faults += [Fault(at, why) for at, why in json_faults(content, limits.json_depth + 1)]
-        raise _invalid(faults, f"{model.__name__} has") from None
+        unkept = (Fault(at, why) for at, why in json_faults(content, limits.json_depth + 1))
+        raise _invalid(islice(chain(unfit, unkept), MAX_FAULTS), f"{model.__name__} has") from None
 
 
 def parse_query(request: Request, model: type[M]) -> M:
@@ -95,10 +98,9 @@ def parse_query(request: Request, model: type[M]) -> M:
     text = request.scope["query_string"].decode("latin-1")
     pairs = parse_qsl(text, keep_blank_values=True) if text else []
     values = dict(pairs)
+    counts = Counter(name for name, _ in pairs)
     faults = [
-        Fault(f"?{name}", "it is given more than once")
-        for name in values
-        if sum(each == name for each, _ in pairs) > 1
+        Fault(f"?{name}", "it is given more than once") for name in values if counts[name] > 1
     ]
     try:
         query = model.model_validate(values)
@@ -111,12 +113,12 @@ def parse_query(request: Request, model: type[M]) -> M:
     else:
         if not faults:
             return query
-    raise _invalid(faults, "the query has")
+    raise _invalid(faults[:MAX_FAULTS], "the query has")
 
 
-def _invalid(faults: list[Fault], subject: str) -> InvalidInput:
+def _invalid(faults: Iterable[Fault], subject: str) -> InvalidInput:
     # A union reports each of its members; one fault per place is enough.
-    unique = tuple({fault.pointer: fault for fault in reversed(faults)}.values())[::-1]
+    unique = tuple({fault.pointer: fault for fault in reversed([*faults])}.values())[::-1]
     count = "a fault" if len(unique) == 1 else f"{len(unique)} faults"
     first = unique[0]
     return InvalidInput(
@@ -211,7 +213,7 @@ def parse_idempotency(request: Request, body: bytes, *, route: str) -> Idempoten
     key = request.headers.get("idempotency-key")
     if key is None:
         return None
-    if not _KEY.fullmatch(key):
+    if not KEY.fullmatch(key):
         fault = Fault("Idempotency-Key", "it must be 1 to 255 visible ASCII characters")
         raise InvalidInput("The idempotency key can't be used.", faults=(fault,))
     caller = request.scope.get("planstore.caller", "anonymous")

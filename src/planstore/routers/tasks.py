@@ -25,7 +25,7 @@ class TaskQuery(Record):
     """Only the tasks of this plan, by `sequence_order`, then creation; without it the most
     recent tasks of all plans, newest first."""
     limit: Annotated[int, Field(ge=1)] = DEFAULT_LIMIT
-    """How many at most."""
+    """How many at most; up to 1,000 unless the server is set otherwise."""
     offset: Annotated[int, Field(ge=0)] = 0
     """How many to pass over."""
     cursor: str | None = None

@@ -134,7 +134,7 @@ class PlanStore:
         async def work() -> Plan:
             if named := _named(update) & PLAN_KEPT:
                 refusals.of_kept_fields(update, await self.get_plan(plan_id), named)
-            changes = _changes(update, PLAN_KEPT)
+            changes = _changes(update, PLAN_KEPT - {"closed_at"})
 
             async def change(conn: Connection) -> Row | None:
                 return await plans.change(

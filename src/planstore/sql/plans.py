@@ -157,8 +157,10 @@ wanted as materialized (
     p.id,
     {", ".join(_new(name) for name, _ in _FIELDS)},
     'status' = any ($2) and given.status <> p.status as is_move,
-    -- Closing is always possible, also where the plan has settled by itself.
-    'status' = any ($2) and given.status in {PLAN_FINAL} as is_closing,
+    -- A plan that has settled by itself can still be closed; but one that is sent back whole,
+    -- as it was read, says with closed_at that it is not.
+    'status' = any ($2) and given.status in {PLAN_FINAL}
+      and not (given.status = p.status and 'closed_at' = any ($2)) as is_closing,
     'status' = any ($2) and given.status = {PLAN_ACTIVE} and p.status in {PLAN_FINAL}
       as is_reopening
   from plan p, given
@@ -366,6 +368,8 @@ async def change(
     idempotency: Idempotency | None,
 ) -> Row | None:
     """Set the fields of a plan that ``changes`` names; answers the plan with ``verdict``.
+
+    ``closed_at`` among them says that the plan is sent back as it was read.
 
     ``changed``: done. Refusals, by which nothing changed: ``mismatch`` (it is at
     ``version_before``), ``refused`` (``status_before`` doesn't allow it). ``stale``: nothing was
