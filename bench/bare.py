@@ -1,0 +1,126 @@
+"""What PlanStore is measured against: Starlette and asyncpg with nothing between.
+
+It runs the very statements that PlanStore runs, events included, under the same server with the
+same pool. It trusts its clients: no validation, no errors of its own, no models.
+
+    BARE_URL=postgresql://… python -m bench.bare 16
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import sys
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, Final, cast
+
+import asyncpg
+import uvicorn
+import uvloop
+from starlette.applications import Starlette
+from starlette.responses import Response
+from starlette.routing import Route
+from uuid_utils.compat import uuid7
+
+from planstore.models.idempotency import Idempotency
+from planstore.sql import tasks
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+
+    from planstore.models.task import TaskCreate
+    from planstore.sql.connection import Row
+
+_TASK: Final[dict[str, Any]] = {
+    "name": None,
+    "agent_id": None,
+    "task_type": None,
+    "input_data": None,
+    "metadata": {},
+    "sequence_order": None,
+}
+
+
+def create_app(pool: asyncpg.Pool[Row]) -> Starlette:
+    """Make the application."""
+
+    async def create_task(request: Request) -> Response:
+        body = json.loads(await request.body())
+        # The statement's function only reads attributes, so no model is made.
+        task = cast("TaskCreate", SimpleNamespace(**(_TASK | body)))
+        key = request.headers.get("idempotency-key")
+        idempotency = Idempotency(key, "bare", b"") if key else None
+        async with pool.acquire() as conn:
+            row = await tasks.create(conn, task, task_id=uuid7(), idempotency=idempotency)
+        return _json(row, 201)
+
+    async def get_task(request: Request) -> Response:
+        async with pool.acquire() as conn:
+            row = await tasks.get(conn, request.path_params["task_id"])
+        return _json(row)
+
+    async def update_task(request: Request) -> Response:
+        changes = json.loads(await request.body())
+        task_id = request.path_params["task_id"]
+        async with pool.acquire() as conn:
+            row = await tasks.change(
+                conn, task_id, changes, expected_version=None, idempotency=None
+            )
+        return _json(row)
+
+    return Starlette(
+        routes=[
+            Route("/tasks/", create_task, methods=["POST"]),
+            Route("/tasks/{task_id}", get_task, methods=["GET"]),
+            Route("/tasks/{task_id}", update_task, methods=["PATCH"]),
+        ]
+    )
+
+
+def _json(row: Row | None, status: int = 200) -> Response:
+    assert row is not None
+    content = json.dumps(dict(row), default=str)
+    return Response(content, status, media_type="application/json")
+
+
+async def _prepare(conn: asyncpg.Connection[Row]) -> None:
+    for kind in ("json", "jsonb"):
+        await conn.set_type_codec(
+            kind, schema="pg_catalog", encoder=json.dumps, decoder=json.loads, format="text"
+        )
+
+
+async def _keep(_conn: object) -> None:
+    """Spare the round trip of the driver's own reset, as PlanStore does."""
+
+
+async def _serve(url: str, *, pool_size: int) -> None:
+    pool = await asyncpg.create_pool(
+        url,
+        min_size=1,
+        max_size=pool_size,
+        max_cacheable_statement_size=0,
+        max_cached_statement_lifetime=0,
+        server_settings={"application_name": "bare", "TimeZone": "UTC", "jit": "off"},
+        init=_prepare,
+        reset=_keep,
+    )
+    config = uvicorn.Config(
+        create_app(pool),
+        http="httptools",
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=3,
+    )
+    sock = socket.create_server(("127.0.0.1", 0), backlog=2048)
+    print(json.dumps({"url": f"http://127.0.0.1:{sock.getsockname()[1]}"}), flush=True)
+    await uvicorn.Server(config).serve(sockets=[sock])
+    await pool.close()
+
+
+if __name__ == "__main__":
+    uvloop.run(_serve(os.environ["BARE_URL"], pool_size=int(sys.argv[1])))
