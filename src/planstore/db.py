@@ -25,6 +25,10 @@ OLDEST_SERVER: Final = 15
 CONNECT_PATIENCE: Final = 5.0
 """Seconds for which a request waits for a PostgreSQL that is just coming up again."""
 
+_PLANNING: Final = {"jit": "off", "plan_cache_mode": "force_generic_plan"}
+"""Our statements find their rows by an index whatever the parameters are. Left alone, PostgreSQL
+would plan each of them five times on each connection, at milliseconds a time, to find that out."""
+
 _GONE: Final = (
     OSError,
     asyncpg.PostgresConnectionError,
@@ -72,7 +76,7 @@ class Database:
                 # five minutes; ours are few and constant, and take milliseconds to plan.
                 max_cacheable_statement_size=0,
                 max_cached_statement_lifetime=0,
-                server_settings=settings if is_pooled else {**settings, "jit": "off"},
+                server_settings=settings if is_pooled else {**settings, **_PLANNING},
                 init=_prepare,
                 reset=_keep,
             )

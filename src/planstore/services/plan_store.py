@@ -265,14 +265,15 @@ class PlanStore:
             InvalidInput: ``limit``, ``offset`` or ``cursor`` is out of range.
         """
         self._check_window(limit, offset)
-        async with self._database.connection() as conn:
-            if plan_id is not None:
-                after = decode_cursor(cursor, PLACE_IN_PLAN) if cursor is not None else None
+        if plan_id is not None:
+            after = tasks.BEFORE_ALL if cursor is None else decode_cursor(cursor, PLACE_IN_PLAN)
+            async with self._database.connection() as conn:
                 rows = await tasks.of_plan(
                     conn, plan_id, after=after, limit=limit + 1, offset=offset
                 )
-            else:
-                before = decode_cursor(cursor, PLACE_IN_TIME) if cursor is not None else None
+        else:
+            before = tasks.AFTER_ALL if cursor is None else decode_cursor(cursor, PLACE_IN_TIME)
+            async with self._database.connection() as conn:
                 rows = await tasks.recent(conn, before=before, limit=limit + 1, offset=offset)
         page = Page(_task(row) for row in rows[:limit])
         if len(rows) > limit:

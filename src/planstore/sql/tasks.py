@@ -7,7 +7,9 @@ once; and answers a ``verdict`` beside the task, so that a refusal costs no seco
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
+from uuid import UUID
 
 from planstore.models.task import TASK_LIFECYCLE
 from planstore.sql.following import FOLLOWED, IS_FRESH, PLAN_COUNTS, PLAN_RECORDED
@@ -24,8 +26,6 @@ from planstore.sql.fragments import (
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from datetime import datetime
-    from uuid import UUID
 
     from planstore.models.idempotency import Idempotency
     from planstore.models.task import TaskCreate
@@ -518,11 +518,16 @@ async def get(conn: Connection, task_id: UUID) -> Row | None:
     return await conn.fetchrow(_GET, task_id)
 
 
+# Places that no task can have. A list always begins after a place, so that one plan of the
+# statement, bounded by the index on both sides, serves every page.
+BEFORE_ALL: Final = (-1, datetime.min.replace(year=2, tzinfo=UTC), UUID(int=0))
+AFTER_ALL: Final = (datetime.max.replace(year=9998, tzinfo=UTC), UUID(int=2**128 - 1))
+
 _OF_PLAN: Final = f"""
 select {_TASK}
 from {_TASKS}
 where t.plan_id = $1
-  and ($2::integer is null or (t.sequence_order, t.created_at, t.id) > ($2, $3, $4))
+  and (t.sequence_order, t.created_at, t.id) > ($2, $3, $4)
 order by t.sequence_order, t.created_at, t.id
 limit $5
 offset $6
@@ -533,18 +538,18 @@ async def of_plan(
     conn: Connection,
     plan_id: UUID,
     *,
-    after: tuple[int, datetime, UUID] | None,
+    after: tuple[int, datetime, UUID] = BEFORE_ALL,
     limit: int,
     offset: int,
 ) -> list[Row]:
     """Return a plan's tasks by ``sequence_order``, then creation, from after a task's place."""
-    return await conn.fetch(_OF_PLAN, plan_id, *(after or (None, None, None)), limit, offset)
+    return await conn.fetch(_OF_PLAN, plan_id, *after, limit, offset)
 
 
 _RECENT: Final = f"""
 select {_TASK}
 from {_TASKS}
-where $1::timestamptz is null or (t.created_at, t.id) < ($1, $2::uuid)
+where (t.created_at, t.id) < ($1, $2)
 order by t.created_at desc, t.id desc
 limit $3
 offset $4
@@ -552,7 +557,7 @@ offset $4
 
 
 async def recent(
-    conn: Connection, *, before: tuple[datetime, UUID] | None, limit: int, offset: int
+    conn: Connection, *, before: tuple[datetime, UUID] = AFTER_ALL, limit: int, offset: int
 ) -> list[Row]:
     """Return the tasks of all plans, newest first, from before a task's place."""
-    return await conn.fetch(_RECENT, *(before or (None, None)), limit, offset)
+    return await conn.fetch(_RECENT, *before, limit, offset)
