@@ -192,6 +192,7 @@ async def _serve(
             server_header=False,
             timeout_graceful_shutdown=_GRACE,
         )
+        logging.getLogger("uvicorn.error").addFilter(_is_worth_telling)
         server = _Server(config, started=lambda: started(store.where))
         async with asyncio.TaskGroup() as group:
             chores = [group.create_task(_forget_keys(store))]
@@ -200,6 +201,11 @@ async def _serve(
             await server.serve(sockets=[sock])
             for chore in chores:
                 chore.cancel()
+
+
+def _is_worth_telling(record: logging.LogRecord) -> bool:
+    # uvicorn says how many requests it cut off at the end; where each stood helps nobody.
+    return not (record.exc_info and record.exc_info[0] is asyncio.CancelledError)
 
 
 async def _keep_running(postgres: EmbeddedPostgres) -> None:

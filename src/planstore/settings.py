@@ -64,8 +64,9 @@ class Settings(BaseSettings):
     @field_validator("allowed_origins", "allowed_hosts", mode="before")
     @classmethod
     def _split(cls, value: Any) -> Any:
+        # Browsers write names in lower case, and an origin without a slash at its end.
         return (
-            [part.strip() for part in value.split(",") if part.strip()]
+            [part.strip().rstrip("/").lower() for part in value.split(",") if part.strip()]
             if isinstance(value, str)
             else value
         )

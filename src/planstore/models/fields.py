@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass
 from datetime import MAXYEAR, MINYEAR, UTC, datetime
 from itertools import islice
@@ -30,6 +31,11 @@ MAX_FAULTS: Final = 1_000
 """How many faults of one input are named: a small body may have millions."""
 
 NUL: Final = "\x00"
+
+MAX_DIGITS: Final = 4_300
+"""Of a whole number: a longer one can be written as JSON, but not be read again."""
+
+_LONG_NUMBER: Final = re.compile(rb"\d{%d}" % (MAX_DIGITS + 1))
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +129,7 @@ def free_json(value: Any, info: ValidationInfo) -> Any:
         or b"\\u0000" in text
         or b"NaN" in text
         or b"Infinity" in text
+        or _LONG_NUMBER.search(text) is not None
     )
     if is_suspicious and (faults := list(islice(json_faults(value, depth), MAX_FAULTS))):
         raise PydanticCustomError(
@@ -144,6 +151,9 @@ def json_faults(value: Any, depth: int, at: str = "") -> Iterator[tuple[str, str
     elif isinstance(value, float):
         if not math.isfinite(value):
             yield at, "a number must be finite"
+    elif isinstance(value, int):
+        if abs(value) >= 10**MAX_DIGITS:
+            yield at, f"a whole number has at most {MAX_DIGITS} digits"
     elif isinstance(value, (dict, list, tuple)):
         if depth == 0:
             yield at, "it is nested too deep"

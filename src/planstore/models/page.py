@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from datetime import datetime
-from typing import TypeVar
+from typing import Annotated, Final, TypeVar
 from uuid import UUID
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter, ValidationError
 
 from planstore.errors import Fault, InvalidInput
+from planstore.models.fields import Timestamp
 
 T = TypeVar("T")
+
+_MAX_INTEGER: Final = 2**31 - 1
+"""PostgreSQL's; a place that is forged must not get as far as the driver."""
 
 
 class Page(list[T]):
@@ -22,10 +25,10 @@ class Page(list[T]):
     """What to ask for the page after this one with; None on the last page."""
 
 
-PlaceInPlan = tuple[int, datetime, UUID]
+PlaceInPlan = tuple[Annotated[int, Field(ge=0, le=_MAX_INTEGER)], Timestamp, UUID]
 """Where a task stands among those of its plan: ``sequence_order``, ``created_at``, ``id``."""
 
-PlaceInTime = tuple[datetime, UUID]
+PlaceInTime = tuple[Timestamp, UUID]
 """Where a task stands among all: ``created_at``, ``id``."""
 
 PLACE_IN_PLAN = TypeAdapter[PlaceInPlan](PlaceInPlan)

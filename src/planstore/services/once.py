@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from planstore.db import Database
     from planstore.models.idempotency import Idempotency
+    from planstore.sql.connection import Row
 
 T = TypeVar("T")
 
@@ -87,26 +88,32 @@ class Writes:
         """Try first and look after: repetitions are rare, and the work itself finds the key.
 
         A refusal may be the effect of the first request (the version it expected is gone, the id
-        is taken), so the key is looked up then too.
+        is taken), so the key is looked up then too. A key that is over or was forgotten meanwhile
+        is free again, for whoever takes it first.
         """
-        try:
-            return await work()
-        except (KeyTaken, PlanStoreError) as refusal:
-            async with self._database.connection() as conn:
-                kept = await keys.kept(conn, idempotency, lifetime=KEY_LIFETIME)
-                if kept is not None and kept["is_expired"]:
-                    await keys.forget(conn, idempotency, lifetime=KEY_LIFETIME)
-                    kept = None
-            if kept is None:
-                if isinstance(refusal, KeyTaken):
-                    return await work()
-                raise
+        while True:
+            try:
+                return await work()
+            except (KeyTaken, PlanStoreError) as refusal:
+                kept = await self._kept(idempotency)
+                if kept is None:
+                    if isinstance(refusal, KeyTaken):
+                        continue
+                    raise
             if kept["fingerprint"] != idempotency.fingerprint:
                 raise IdempotencyMismatch(
                     f"the idempotency key {idempotency.key!r} was used for another request: "
                     "a repetition has the same body, a new request a new key"
-                ) from None
+                )
             return replay(kept["response"])
+
+    async def _kept(self, idempotency: Idempotency) -> Row | None:
+        async with self._database.connection() as conn:
+            kept = await keys.kept(conn, idempotency, lifetime=KEY_LIFETIME)
+            if kept is not None and kept["is_expired"]:
+                await keys.forget(conn, idempotency, lifetime=KEY_LIFETIME)
+                return None
+        return kept
 
     async def forget_old_keys(self) -> int:
         """Remove the keys whose lifetime is over, in bites; answers how many."""

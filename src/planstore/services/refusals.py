@@ -105,7 +105,8 @@ def of_violation(
         case "tasks_pkey" | "tasks_id_key":
             return AlreadyExists(f"there is a task {which} already")
         case "tasks_name_key":
-            return AlreadyExists(f"plan {plan_id} has a task named {name!r} already")
+            plan = "its plan" if plan_id is None else f"plan {plan_id}"
+            return AlreadyExists(f"{plan} has a task named {name!r} already")
         case _:
             return error
 

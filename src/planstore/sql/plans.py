@@ -37,7 +37,7 @@ _FIELDS: Final = (
     ("steps", "json"),
     ("status", "text"),
     ("current_step", "integer"),
-    ("metadata", "jsonb"),
+    ("metadata", "json"),
     ("auto_complete", "boolean"),
 )
 """What a client may set, with its type, in the order of the parameters of `_CHANGE` from $3 on."""

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
+from planstore.models.fields import MAX_ORDER
 from planstore.models.task import TASK_LIFECYCLE
 from planstore.sql.following import FOLLOWED, IS_FRESH, PLAN_COUNTS, PLAN_RECORDED
 from planstore.sql.fragments import (
@@ -63,7 +64,9 @@ placed as materialized (
         then 'stale'
       else 'changed'
     end as verdict
-  from plan, lateral (select coalesce($9::integer, plan.last_order + 1) as sequence_order) o
+  from plan, lateral (
+    select coalesce($9::integer, least(plan.last_order + 1, {MAX_ORDER})) as sequence_order
+  ) o
 ),
 shut as materialized (  -- whose turn had come, and who now wait for the new task
   select count(*) as tasks
@@ -98,7 +101,7 @@ created as (
   insert into planstore.tasks
     (id, plan_id, name, agent_id, description, task_type, input_data, metadata, sequence_order)
   select
-    $1::uuid, $2::uuid, $3::text, $4::uuid, $5::text, $6::text, $7::json, $8::jsonb,
+    $1::uuid, $2::uuid, $3::text, $4::uuid, $5::text, $6::text, $7::json, $8::json,
     placed.sequence_order
   from placed
   where placed.verdict = 'changed'
@@ -162,7 +165,7 @@ _FIELDS: Final = (
     ("description", "text"),
     ("task_type", "text"),
     ("input_data", "json"),
-    ("metadata", "jsonb"),
+    ("metadata", "json"),
     ("sequence_order", "integer"),
     ("status", "text"),
     ("output_data", "json"),
@@ -459,7 +462,12 @@ recorded as (
   cross join seen
   left join answer a on true
   left join followed f on true
-  where j.verdict in ('changed', 'conflict')
+  where j.verdict = 'changed'
+    -- A repetition under its key isn't late: it is answered as the first request was.
+    or j.verdict = 'conflict' and not exists (
+      select from planstore.idempotency_keys k
+      where k.scope = ${len(_FIELDS) + 5}::text and k.key = ${len(_FIELDS) + 6}::text
+    )
   returning seq
 ),
 {PLAN_RECORDED},

@@ -34,7 +34,7 @@ create table planstore.plans (
   reopened boolean not null default false,      -- by hand, and no task has changed since
 
   steps json not null,
-  metadata jsonb not null,
+  metadata json not null,
 
   constraint plans_pkey primary key (id),
   constraint plans_status_known
@@ -61,7 +61,7 @@ create table planstore.tasks (
   sequence_order integer not null,
   created_at timestamptz not null default now(),
   input_data json,
-  metadata jsonb not null,
+  metadata json not null,
 
   constraint tasks_pkey primary key (plan_id, id),
   constraint tasks_plan_id_fkey
