@@ -35,6 +35,7 @@ NUL: Final = "\x00"
 MAX_DIGITS: Final = 4_300
 """Of a whole number: a longer one can be written as JSON, but not be read again."""
 
+_TOO_LONG: Final = 10**MAX_DIGITS  # once: it takes longer to compute than all else about a number
 _LONG_NUMBER: Final = re.compile(rb"\d{%d}" % (MAX_DIGITS + 1))
 
 
@@ -152,7 +153,7 @@ def json_faults(value: Any, depth: int, at: str = "") -> Iterator[tuple[str, str
         if not math.isfinite(value):
             yield at, "a number must be finite"
     elif isinstance(value, int):
-        if abs(value) >= 10**MAX_DIGITS:
+        if abs(value) >= _TOO_LONG:
             yield at, f"a whole number has at most {MAX_DIGITS} digits"
     elif isinstance(value, (dict, list, tuple)):
         if depth == 0:
