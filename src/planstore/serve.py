@@ -181,6 +181,7 @@ async def _serve(
                 json_depth=settings.max_json_depth,
             ),
             max_body=settings.max_body_bytes,
+            max_batch_body=settings.max_batch_body_bytes,
         )
         config = uvicorn.Config(
             create_app(context, admission),

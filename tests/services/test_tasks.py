@@ -135,7 +135,7 @@ async def test_a_rename_to_a_taken_name_is_refused(store: PlanStore, database: D
     async with refused(database, AlreadyExists) as error:
         await store.update_task(task.id, TaskUpdate(name="boil", status=S.RUNNING))
 
-    assert str(error.value) == "its plan has a task named 'boil' already"
+    assert str(error.value) == f"plan {plan.id} has a task named 'boil' already"
 
 
 async def test_another_plan_may_use_the_same_name(store: PlanStore) -> None:

@@ -1,7 +1,7 @@
 """The nouns: what plans and tasks are, without any input or output."""
 
 from planstore.models.plan import Plan, PlanCreate, PlanStatus, PlanUpdate
-from planstore.models.task import Task, TaskCreate, TaskStatus, TaskUpdate
+from planstore.models.task import Task, TaskBatch, TaskCreate, TaskDraft, TaskStatus, TaskUpdate
 
 __all__ = [
     "Plan",
@@ -9,7 +9,9 @@ __all__ = [
     "PlanStatus",
     "PlanUpdate",
     "Task",
+    "TaskBatch",
     "TaskCreate",
+    "TaskDraft",
     "TaskStatus",
     "TaskUpdate",
 ]

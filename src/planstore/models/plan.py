@@ -11,6 +11,7 @@ from pydantic import MISSING, Field
 
 from planstore.models.fields import JsonObject, Order, Record, ShortText, Steps, Timestamp
 from planstore.models.lifecycle import Lifecycle, Transition
+from planstore.models.task import TaskDraft, TaskDrafts
 
 
 class PlanStatus(StrEnum):
@@ -143,6 +144,8 @@ class PlanCreate(Record):
     """Free JSON."""
     auto_complete: bool = True
     """Whether the plan becomes `completed` or `failed` by itself."""
+    tasks: TaskDrafts = Field(default_factory=list[TaskDraft])
+    """Tasks to be made with it, 10,000 at most: all or nothing."""
 
 
 class PlanUpdate(Record):

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, Final
+from typing import Annotated, Any, Final
 from uuid import UUID
 
-from pydantic import MISSING, Field
+from pydantic import MISSING, AfterValidator, Field, TypeAdapter
+from pydantic_core import PydanticCustomError
 
 from planstore.models.fields import (
     Description,
@@ -158,13 +160,11 @@ class Task(Record):
     it."""
 
 
-class TaskCreate(Record):
-    """A task to be added to a plan."""
+class TaskDraft(Record):
+    """A task to be added to the plan that is named beside it."""
 
     id: UUID | None = None
     """An id of the client's own; a UUIDv7 is made if left out."""
-    plan_id: UUID
-    """The plan that it becomes part of."""
     name: Name | None = None
     """Unique in its plan; 1 to 200 characters, never a UUID."""
     agent_id: UUID | None = None
@@ -179,6 +179,41 @@ class TaskCreate(Record):
     """Its place in the plan, 0 to 1,000,000,000; after the plan's last task if left out."""
     metadata: JsonObject = Field(default_factory=dict[str, Any])
     """Free JSON."""
+
+
+def _told_apart(drafts: list[TaskDraft]) -> list[TaskDraft]:
+    for field in ("id", "name"):
+        values = [getattr(draft, field) for draft in drafts]
+        given = Counter(value for value in values if value is not None)
+        if twice := [str(value) for value, count in given.items() if count > 1]:
+            raise PydanticCustomError(
+                "not_apart",
+                "tasks share the {field} {values}",
+                {"field": field, "values": ", ".join(twice)},
+            )
+    return drafts
+
+
+MAX_BATCH: Final = 10_000
+"""The most tasks that may be added at once."""
+
+TaskDrafts = Annotated[list[TaskDraft], Field(max_length=MAX_BATCH), AfterValidator(_told_apart)]
+
+
+class TaskCreate(TaskDraft):
+    """A task to be added to a plan."""
+
+    plan_id: UUID
+    """The plan that it becomes part of."""
+
+
+class TaskBatch(Record):
+    """Tasks to be added to a plan together: all or none."""
+
+    plan_id: UUID
+    """The plan that they become part of."""
+    tasks: TaskDrafts = Field(min_length=1)
+    """1 to 10,000 tasks."""
 
 
 class TaskUpdate(Record):
@@ -209,6 +244,8 @@ class TaskUpdate(Record):
     created_at: Timestamp | MISSING = MISSING
     updated_at: Timestamp | MISSING = MISSING
 
+
+TASK_LIST: Final = TypeAdapter(list[Task])
 
 TASK_KEPT: Final = frozenset({"id", "plan_id", "version", "created_at", "updated_at"})
 """The fields of a task that only the service changes."""

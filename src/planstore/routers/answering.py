@@ -8,6 +8,7 @@ from pydantic_core import to_json
 from starlette.responses import Response
 
 if TYPE_CHECKING:
+    from pydantic import BaseModel
     from starlette.requests import Request
 
     from planstore.models.page import Page
@@ -22,6 +23,12 @@ def one(item: Plan | Task, *, status: int = 200) -> Response:
     content = item.__pydantic_serializer__.to_json(item)
     headers = {"ETag": f'"{item.version}"'}
     return Response(content, status, headers=headers, media_type="application/json")
+
+
+def whole(answer: BaseModel, *, status: int = 200) -> Response:
+    """Answer a model that is no object of its own, and so has no ETag."""
+    content = answer.__pydantic_serializer__.to_json(answer)
+    return Response(content, status, media_type="application/json")
 
 
 def unless_known(request: Request, item: Plan | Task) -> Response:

@@ -23,6 +23,8 @@ class Context:
     limits: Limits = DEFAULT_LIMITS
     max_body: int = 8 * MEBIBYTE
     """Bytes of a body."""
+    max_batch_body: int = 256 * MEBIBYTE
+    """Bytes of the body of a batch."""
 
 
 def context_of(request: Request) -> Context:

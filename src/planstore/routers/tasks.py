@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from planstore.models.fields import Record
-from planstore.models.task import Task, TaskCreate, TaskUpdate
+from planstore.models.task import Task, TaskBatch, TaskCreate, TaskUpdate
 from planstore.routers import answering, reading
 from planstore.routers.context import context_of
 from planstore.routers.endpoint import Endpoint
@@ -42,6 +42,25 @@ async def create_task(request: Request) -> Response:
         idempotency=reading.parse_idempotency(request, body, route="/tasks/"),
     )
     return answering.one(task, status=201)
+
+
+class CreatedTasks(Record):
+    """The tasks of a batch, in its order."""
+
+    tasks: list[Task]
+    """Each whole."""
+
+
+async def create_tasks(request: Request) -> Response:
+    """Add up to 10,000 tasks to a plan: all or none, in one transaction and one revision."""
+    context = context_of(request)
+    body = await reading.read_body(request, limit=context.max_batch_body)
+    reading.parse_query(request, NoQuery)
+    created = await context.store.create_tasks(
+        reading.parse_body(body, TaskBatch, limits=context.limits),
+        idempotency=reading.parse_idempotency(request, body, route="/tasks/batch"),
+    )
+    return answering.whole(CreatedTasks.model_construct(tasks=created), status=201)
 
 
 async def get_task(request: Request) -> Response:
@@ -87,6 +106,17 @@ TASK_ENDPOINTS: Final = (
         headers=("Idempotency-Key",),
         refusals=(404, 409),
         aliases=("/plans/tasks",),
+    ),
+    Endpoint(
+        "POST",
+        "/tasks/batch",
+        create_tasks,
+        tag="tasks",
+        status=201,
+        answer=CreatedTasks,
+        body=TaskBatch,
+        headers=("Idempotency-Key",),
+        refusals=(404, 409),
     ),
     Endpoint("GET", "/tasks/", list_tasks, tag="tasks", answer=list[Task], query=TaskQuery),
     Endpoint("GET", "/tasks/{task_id}", get_task, tag="tasks", answer=Task, refusals=(404,)),

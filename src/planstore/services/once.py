@@ -6,7 +6,10 @@ import asyncio
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
+import asyncpg
+
 from planstore.errors import IdempotencyInFlight, IdempotencyMismatch, PlanStoreError
+from planstore.services import refusals
 from planstore.services.refusals import KeyTaken
 from planstore.sql import idempotency as keys
 
@@ -58,7 +61,7 @@ class Writes:
             IdempotencyMismatch: the key belongs to another request.
         """
         if idempotency is None:
-            return await asyncio.shield(self._begin(work()))
+            return await asyncio.shield(self._begin(_said(work)))
         task = self._begin(self._once(work, idempotency, replay))
         done, _ = await asyncio.wait({task}, timeout=PATIENCE.total_seconds())
         if not done:
@@ -93,7 +96,7 @@ class Writes:
         """
         while True:
             try:
-                return await work()
+                return await _said(work)
             except (KeyTaken, PlanStoreError) as refusal:
                 kept = await self._kept(idempotency)
                 if kept is None:
@@ -124,3 +127,11 @@ class Writes:
             total += count
             if count < _BITE:
                 return total
+
+
+async def _said(work: Callable[[], Awaitable[T]]) -> T:
+    """Do ``work``; a constraint that it runs into is said as an error of ours."""
+    try:
+        return await work()
+    except asyncpg.UniqueViolationError as error:
+        raise refusals.of_violation(error) from error

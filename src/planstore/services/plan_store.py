@@ -5,7 +5,6 @@ from __future__ import annotations
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Final
 
-import asyncpg
 from pydantic import MISSING
 from uuid_utils.compat import uuid7
 
@@ -20,9 +19,11 @@ from planstore.models.page import (
     encode_cursor,
 )
 from planstore.models.plan import PLAN_KEPT, Plan, PlanCreate, PlanUpdate
-from planstore.models.task import TASK_KEPT, Task, TaskCreate, TaskUpdate
+from planstore.models.task import TASK_KEPT, TASK_LIST, Task, TaskBatch, TaskCreate, TaskUpdate
 from planstore.services import refusals
 from planstore.services.once import Writes
+from planstore.services.placing import new_tasks
+from planstore.sql import idempotency as keys
 from planstore.sql import plans, tasks
 
 if TYPE_CHECKING:
@@ -82,22 +83,34 @@ class PlanStore:
     async def create_plan(
         self, plan: PlanCreate, *, idempotency: Idempotency | None = None
     ) -> Plan:
-        """Make a plan.
+        """Make a plan, and its tasks with it where it has any.
 
         Raises:
-            AlreadyExists: the id is taken.
+            AlreadyExists: the id is taken, or that of a task.
         """
         plan_id = plan.id or uuid7()
+        new = new_tasks(plan_id, plan.tasks)
 
-        async def work() -> Plan:
+        async def alone() -> Plan:
             async with self._database.connection() as conn:
-                try:
-                    row = await plans.create(conn, plan, plan_id=plan_id, idempotency=idempotency)
-                except asyncpg.UniqueViolationError as error:
-                    raise refusals.of_violation(error, which=plan_id) from error
-            return _plan(row)
+                return _plan(
+                    await plans.create(conn, plan, plan_id=plan_id, idempotency=idempotency)
+                )
 
-        return await self._writes.do(work, idempotency=idempotency, replay=Plan.model_validate)
+        async def with_tasks() -> Plan:
+            async with self._database.transaction() as conn:
+                await plans.create(conn, plan, plan_id=plan_id, idempotency=None)
+                await tasks.create(conn, new)
+                row = await plans.get(conn, plan_id)
+                assert row is not None
+                made = _plan(row)
+                if idempotency is not None:
+                    await keys.keep(conn, idempotency, made.model_dump(mode="json"))
+            return made
+
+        return await self._writes.do(
+            with_tasks if new else alone, idempotency=idempotency, replay=Plan.model_validate
+        )
 
     async def get_plan(self, plan_id: UUID) -> Plan:
         """Return the plan.
@@ -136,7 +149,7 @@ class PlanStore:
                 refusals.of_kept_fields(update, await self.get_plan(plan_id), named)
             changes = _changes(update, PLAN_KEPT - {"closed_at"})
 
-            async def change(conn: Connection) -> Row | None:
+            async def change(conn: Connection) -> list[Row]:
                 return await plans.change(
                     conn,
                     plan_id,
@@ -145,11 +158,10 @@ class PlanStore:
                     idempotency=idempotency,
                 )
 
-            row = await self._with_fresh_sight(
-                change, lock=lambda conn: plans.lock(conn, plan_id), which=plan_id
-            )
-            if row is None:
+            rows = await self._with_fresh_sight(change, lambda conn: plans.lock(conn, plan_id))
+            if not rows:
                 raise refusals.no_plan(plan_id)
+            row = rows[0]
             if row["verdict"] != "changed":
                 raise refusals.of_plan(row, plan_id, changes, expected=expected_version)
             return _plan(row)
@@ -166,26 +178,40 @@ class PlanStore:
             PlanClosed: the plan was closed by hand.
             AlreadyExists: the id is taken, or the name in its plan.
         """
-        task_id = task.id or uuid7()
+        new = new_tasks(task.plan_id, [task], idempotency=idempotency)
 
         async def work() -> Task:
-            async def create(conn: Connection) -> Row | None:
-                return await tasks.create(conn, task, task_id=task_id, idempotency=idempotency)
-
-            row = await self._with_fresh_sight(
-                create,
-                lock=lambda conn: plans.lock(conn, task.plan_id),
-                which=task_id,
-                name=task.name,
-                plan_id=task.plan_id,
+            rows = await self._with_fresh_sight(
+                lambda conn: tasks.create(conn, new), lambda conn: plans.lock(conn, task.plan_id)
             )
-            if row is None:
-                raise refusals.no_plan(task.plan_id)
-            if row["verdict"] == "closed":
-                raise refusals.plan_closed(task.plan_id, wish="add a task")
-            return _task(row)
+            (created,) = _created(rows, task.plan_id)
+            return created
 
         return await self._writes.do(work, idempotency=idempotency, replay=Task.model_validate)
+
+    async def create_tasks(
+        self, batch: TaskBatch, *, idempotency: Idempotency | None = None
+    ) -> list[Task]:
+        """Add many tasks to a plan: all or none, in one transaction and one revision.
+
+        Raises:
+            NotFound: there is no such plan.
+            PlanClosed: the plan was closed by hand.
+            AlreadyExists: an id is taken, or a name in the plan.
+        """
+        new = new_tasks(batch.plan_id, batch.tasks)
+
+        async def work() -> list[Task]:
+            async with self._database.transaction() as conn:
+                await plans.lock(conn, batch.plan_id)
+                created = _created(await tasks.create(conn, new), batch.plan_id)
+                if idempotency is not None:
+                    await keys.keep(conn, idempotency, TASK_LIST.dump_python(created, mode="json"))
+            return created
+
+        return await self._writes.do(
+            work, idempotency=idempotency, replay=TASK_LIST.validate_python
+        )
 
     async def get_task(self, task_id: UUID) -> Task:
         """Return the task.
@@ -226,7 +252,7 @@ class PlanStore:
                 refusals.of_kept_fields(update, await self.get_task(task_id), named)
             changes = _changes(update, TASK_KEPT)
 
-            async def change(conn: Connection) -> Row | None:
+            async def change(conn: Connection) -> list[Row]:
                 return await tasks.change(
                     conn,
                     task_id,
@@ -235,14 +261,12 @@ class PlanStore:
                     idempotency=idempotency,
                 )
 
-            row = await self._with_fresh_sight(
-                change,
-                lock=lambda conn: plans.lock_of_task(conn, task_id),
-                which=task_id,
-                name=changes.get("name"),
+            rows = await self._with_fresh_sight(
+                change, lambda conn: plans.lock_of_task(conn, task_id)
             )
-            if row is None:
+            if not rows:
                 raise refusals.no_task(task_id)
+            row = rows[0]
             if row["verdict"] not in {"changed", "same"}:
                 raise refusals.of_task(row, task_id, changes, expected=expected_version)
             return _task(row)
@@ -300,28 +324,21 @@ class PlanStore:
 
     async def _with_fresh_sight(
         self,
-        statement: Callable[[Connection], Awaitable[Row | None]],
-        *,
+        statement: Callable[[Connection], Awaitable[list[Row]]],
         lock: Callable[[Connection], Awaitable[None]],
-        which: UUID,
-        name: str | None = None,
-        plan_id: UUID | None = None,
-    ) -> Row | None:
+    ) -> list[Row]:
         """Run a statement that may have to read more of a plan than what it locks.
 
         It is one round trip nearly always. Where it waited for the plan's lock and then needs
         rows that its snapshot is too old for, it says ``stale``, and is run again behind the lock.
         """
-        try:
-            async with self._database.connection() as conn:
-                row = await statement(conn)
-            if row is not None and row["verdict"] == "stale":
-                async with self._database.transaction() as conn:
-                    await lock(conn)
-                    row = await statement(conn)
-        except asyncpg.UniqueViolationError as error:
-            raise refusals.of_violation(error, which=which, name=name, plan_id=plan_id) from error
-        return row
+        async with self._database.connection() as conn:
+            rows = await statement(conn)
+        if any(row["verdict"] == "stale" for row in rows):
+            async with self._database.transaction() as conn:
+                await lock(conn)
+                rows = await statement(conn)
+        return rows
 
     def _check_window(self, limit: int, offset: int) -> None:
         faults: list[Fault] = []
@@ -346,6 +363,16 @@ def _changes(update: PlanUpdate | TaskUpdate, kept: frozenset[str]) -> dict[str,
 
 def _plan(row: Row) -> Plan:
     return Plan.model_validate({name: row[name] for name in Plan.model_fields})
+
+
+def _created(rows: list[Row], plan_id: UUID) -> list[Task]:
+    match rows[0]["verdict"]:
+        case "missing":
+            raise refusals.no_plan(plan_id)
+        case "closed":
+            raise refusals.plan_closed(plan_id, wish="add a task")
+        case _:
+            return [_task(row) for row in rows]
 
 
 def _task(row: Row) -> Task:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import re
+from typing import TYPE_CHECKING, Any, Final
 
 from planstore.errors import (
     AlreadyExists,
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
     from planstore.models.plan import Plan, PlanUpdate
     from planstore.models.task import Task, TaskUpdate
     from planstore.sql.connection import Row
+
+
+_KEY_VALUES: Final = re.compile(r"\)=\((.*)\)", re.DOTALL)
 
 
 class KeyTaken(Exception):
@@ -89,24 +93,21 @@ def _mismatch(noun: str, which: UUID, version: int, expected: int | None) -> Ver
     )
 
 
-def of_violation(
-    error: UniqueViolationError,
-    *,
-    which: UUID,
-    name: str | None = None,
-    plan_id: UUID | None = None,
-) -> Exception:
+def of_violation(error: UniqueViolationError) -> Exception:
     """The error for a constraint that a new plan or task ran into."""
+    # "Key (plan_id, name)=(01a2…, research) already exists.", in the server's language.
+    found = _KEY_VALUES.search(error.detail or "")
+    values = found[1] if found else "given"
     match error.constraint_name:
         case "idempotency_keys_pkey":
             return KeyTaken()
         case "plans_pkey":
-            return AlreadyExists(f"there is a plan {which} already")
+            return AlreadyExists(f"there is a plan {values} already")
         case "tasks_pkey" | "tasks_id_key":
-            return AlreadyExists(f"there is a task {which} already")
+            return AlreadyExists(f"there is a task {values.rpartition(', ')[2]} already")
         case "tasks_name_key":
-            plan = "its plan" if plan_id is None else f"plan {plan_id}"
-            return AlreadyExists(f"{plan} has a task named {name!r} already")
+            plan, _, name = values.partition(", ")
+            return AlreadyExists(f"plan {plan} has a task named {name!r} already")
         case _:
             return error
 

@@ -3,13 +3,13 @@
 A plan settles by the rule in `settled` and by no other. `FOLLOWED` is a run of CTEs that goes
 into each statement which adds or moves tasks. It reads two CTEs that the statement brings:
 
-``plan``     the plan's row, locked, with `PLAN_COUNTS`
-``weighed``  one row, or none when nothing changes: ``gate_order``, ``gate_unfinished``,
+``plan``     the rows of the plans, locked, with `PLAN_COUNTS`
+``weighed``  one row for each plan that changes: its ``id``; ``gate_order``, ``gate_unfinished``,
              ``unfinished_tasks``, ``live_tasks``, ``task_count`` and ``last_order`` as they will
-             be, and ``is_move`` (a task's status changes), ``is_revision`` (the plan's structure
+             be; and ``is_move`` (a task's status changes), ``is_revision`` (the plan's structure
              does), ``is_start`` (a task starts or ends, so a draft becomes active)
 
-and it leaves ``followed``, the plan as clients will see it. `PLAN_RECORDED` comes at the end,
+and it leaves ``followed``, the plans as clients will see it. `PLAN_RECORDED` comes at the end,
 after the statement's own ``recorded``: the plan's event, where clients see a change.
 """
 
@@ -104,18 +104,24 @@ followed as materialized (
         plan.reopened
         or weighed.task_count > plan.task_count and weighed.live_tasks = 0
       ) as stays_open
-    from weighed, plan
-  ) w, plan p
+    from weighed
+    join plan on plan.id = weighed.id
+  ) w
+  join plan p on p.id = w.id
 ),
 plan_changes as materialized (
-  select json_object_agg(c.field, c.value) as payload
-  from plan p, followed f, lateral (
-    values
-      ('status', to_json(f.status), f.status <> p.status),
-      ('current_step', to_json(f.current_step), f.current_step <> p.current_step),
-      ('revision', to_json(f.revision), f.revision <> p.revision)
-  ) c (field, value, is_changed)
-  where c.is_changed
+  select f.id, c.payload
+  from followed f
+  join plan p on p.id = f.id
+  cross join lateral (
+    select json_object_agg(c.field, c.value) filter (where c.is_changed) as payload
+    from (
+      values
+        ('status', to_json(f.status), f.status <> p.status),
+        ('current_step', to_json(f.current_step), f.current_step <> p.current_step),
+        ('revision', to_json(f.revision), f.revision <> p.revision)
+    ) c (field, value, is_changed)
+  ) c
 ),
 planned as (
   update planstore.plans p
@@ -133,8 +139,10 @@ planned as (
     gate_order = w.gate_order,
     gate_unfinished = w.gate_unfinished,
     reopened = f.reopened
-  from weighed w, followed f, plan_changes c
-  where p.id = f.id
+  from weighed w
+  join followed f on f.id = w.id
+  join plan_changes c on c.id = w.id
+  where p.id = w.id
   returning p.id, p.version
 )"""
 
@@ -148,7 +156,10 @@ plan_recorded as (
       case when f.revision <> p.revision then 'plan.revised' else 'plan.advanced' end
     ),
     'plan', p.id, p.id, n.version, c.payload, json_build_object('revision', f.revision)
-  from plan p, followed f, plan_changes c, planned n
+  from plan p
+  join followed f on f.id = p.id
+  join plan_changes c on c.id = p.id
+  join planned n on n.id = p.id
   where c.payload is not null
     -- The events of the tasks come first.
     and (select count(*) from recorded) >= 0

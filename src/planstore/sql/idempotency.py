@@ -10,6 +10,17 @@ if TYPE_CHECKING:
     from planstore.models.idempotency import Idempotency
     from planstore.sql.connection import Connection, Row
 
+_KEEP: Final = """
+insert into planstore.idempotency_keys (scope, key, fingerprint, response)
+values ($1, $2, $3, $4)
+"""
+
+
+async def keep(conn: Connection, idempotency: Idempotency, response: object) -> None:
+    """Keep an answer under its key, where the work took more than one statement."""
+    await conn.execute(_KEEP, *idempotency.row, response)
+
+
 _KEPT: Final = """
 select k.fingerprint, k.response, k.created_at <= now() - $3::interval as is_expired
 from planstore.idempotency_keys k

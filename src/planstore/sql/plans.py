@@ -366,16 +366,16 @@ async def change(
     *,
     expected_version: int | None,
     idempotency: Idempotency | None,
-) -> Row | None:
+) -> list[Row]:
     """Set the fields of a plan that ``changes`` names; answers the plan with ``verdict``.
 
     ``closed_at`` among them says that the plan is sent back as it was read.
 
     ``changed``: done. Refusals, by which nothing changed: ``mismatch`` (it is at
     ``version_before``), ``refused`` (``status_before`` doesn't allow it). ``stale``: nothing was
-    done; call again with the plan locked before. None: no such plan.
+    done; call again with the plan locked before. Nothing: no such plan.
     """
-    return await conn.fetchrow(
+    return await conn.fetch(
         _CHANGE,
         plan_id,
         list(changes),

@@ -7,6 +7,7 @@ once; and answers a ``verdict`` beside the task, so that a refusal costs no seco
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
@@ -26,10 +27,10 @@ from planstore.sql.fragments import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from planstore.models.idempotency import Idempotency
-    from planstore.models.task import TaskCreate
+    from planstore.models.task import TaskDraft
     from planstore.sql.connection import Connection, Row
 
 _OF_TASK: Final = (
@@ -43,77 +44,133 @@ _TASK: Final = f"{columns(_OF_TASK, of='t')}, {columns(_OF_STATE, of='s')}"
 _TASKS: Final = """planstore.tasks t
 join planstore.task_states s on s.plan_id = t.plan_id and s.task_id = t.id"""
 
+_NEW: Final = (
+    ("id", "uuid"),
+    ("plan_id", "uuid"),
+    ("name", "text"),
+    ("agent_id", "uuid"),
+    ("description", "text"),
+    ("task_type", "text"),
+    ("input_data", "json"),
+    ("metadata", "json"),
+    ("after_last", "integer"),
+    ("at_least", "integer"),
+    ("scope", "text"),
+    ("key", "text"),
+    ("fingerprint", "bytea"),
+)
+"""What is given of each new task, with its type, in the order of the parameters: one array each."""
+
+# A task's order is `after_last` more than its plan's last order, and `at_least` so much: that
+# says "after the last", "3", and "after those before me in this batch" in one way.
 _CREATE: Final = f"""
-with seen as materialized (
-  select p.id, p.xmin from planstore.plans p where p.id = $2
+with given as materialized (
+  select *
+  from unnest({", ".join(f"${n}::{kind}[]" for n, (_, kind) in enumerate(_NEW, start=1))})
+    with ordinality as g ({", ".join(name for name, _ in _NEW)}, position)
+),
+seen as materialized (
+  select p.id, p.xmin from planstore.plans p where p.id = any ($2::uuid[])
 ),
 plan as materialized (
   select {PLAN_COUNTS}, {IS_FRESH} as is_fresh
   from planstore.plans p
   join seen on seen.id = p.id
+  order by p.id
   for no key update of p
 ),
 placed as materialized (
   select
+    g.id, g.plan_id, g.position,
+    least(
+      greatest(plan.last_order + g.after_last, g.at_least), {MAX_ORDER}
+    ) as sequence_order
+  from given g
+  join plan on plan.id = g.plan_id
+),
+added as materialized (
+  select
+    q.plan_id as id,
+    count(*) as tasks,
+    min(q.sequence_order) as lowest_order,
+    max(q.sequence_order) as highest_order,
+    least(min(q.sequence_order), min(plan.gate_order)) as gate_order
+  from placed q
+  join plan on plan.id = q.plan_id
+  group by q.plan_id
+),
+judged as materialized (
+  select
     plan.id,
-    o.sequence_order,
-    plan.is_sequential and o.sequence_order < plan.gate_order as is_shutting,
+    plan.is_sequential and a.gate_order < plan.gate_order as is_shutting,
     case
       when plan.is_closed then 'closed'
-      when plan.is_sequential and o.sequence_order < plan.gate_order and not plan.is_fresh
+      when plan.is_sequential and a.gate_order < plan.gate_order and not plan.is_fresh
         then 'stale'
       else 'changed'
     end as verdict
-  from plan, lateral (
-    select coalesce($9::integer, least(plan.last_order + 1, {MAX_ORDER})) as sequence_order
-  ) o
+  from plan
+  join added a on a.id = plan.id
 ),
-shut as materialized (  -- whose turn had come, and who now wait for the new task
-  select count(*) as tasks
-  from placed
-  join plan on placed.is_shutting
+shut as materialized (  -- whose turn had come, and who now wait for the new tasks
+  select j.id, count(*) as tasks
+  from judged j
+  join plan on plan.id = j.id
   join planstore.tasks t on t.plan_id = plan.id and t.sequence_order = plan.gate_order
   join planstore.task_states s on s.plan_id = t.plan_id and s.task_id = t.id
-  where s.status = {TASK_PENDING}
+  where j.is_shutting
+    and s.status = {TASK_PENDING}
+  group by j.id
 ),
 weighed as materialized (
   select
-    g.gate_order,
-    case
-      when g.gate_order = plan.gate_order
-        then plan.gate_unfinished + (placed.sequence_order = g.gate_order)::int
-      else 1
-    end as gate_unfinished,
-    plan.unfinished_tasks + 1 as unfinished_tasks,
-    plan.live_tasks - shut.tasks::int
-      + (not plan.is_sequential or placed.sequence_order <= g.gate_order)::int as live_tasks,
-    plan.task_count + 1 as task_count,
-    greatest(plan.last_order, placed.sequence_order) as last_order,
+    plan.id,
+    a.gate_order,
+    at_gate.tasks
+      + case when a.gate_order = plan.gate_order then plan.gate_unfinished else 0 end
+      as gate_unfinished,
+    plan.unfinished_tasks + a.tasks as unfinished_tasks,
+    plan.live_tasks - coalesce(shut.tasks, 0)
+      + case when plan.is_sequential then at_gate.tasks else a.tasks end as live_tasks,
+    plan.task_count + a.tasks as task_count,
+    greatest(plan.last_order, a.highest_order) as last_order,
     false as is_move,
     true as is_revision,
     false as is_start
-  from plan, placed, shut,
-    lateral (select least(plan.gate_order, placed.sequence_order) as gate_order) g
-  where placed.verdict = 'changed'
+  from judged j
+  join plan on plan.id = j.id
+  join added a on a.id = j.id
+  left join shut on shut.id = j.id
+  cross join lateral (
+    select count(*) as tasks
+    from placed q
+    where q.plan_id = j.id
+      and q.sequence_order = a.gate_order
+  ) at_gate
+  where j.verdict = 'changed'
 ),
 {FOLLOWED},
 created as (
   insert into planstore.tasks
     (id, plan_id, name, agent_id, description, task_type, input_data, metadata, sequence_order)
   select
-    $1::uuid, $2::uuid, $3::text, $4::uuid, $5::text, $6::text, $7::json, $8::json,
-    placed.sequence_order
-  from placed
-  where placed.verdict = 'changed'
+    g.id, g.plan_id, g.name, g.agent_id, g.description, g.task_type, g.input_data, g.metadata,
+    q.sequence_order
+  from given g
+  join placed q on q.position = g.position
+  join judged j on j.id = g.plan_id and j.verdict = 'changed'
+  order by g.position
   returning {", ".join(_OF_TASK)}
 ),
 stated as (
   insert into planstore.task_states (plan_id, task_id, status)
   select created.plan_id, created.id, {TASK_PENDING} from created
-  returning {", ".join(_OF_STATE)}
+  returning plan_id, task_id, {", ".join(_OF_STATE)}
 ),
 answer as materialized (
-  select {_TASK} from created t, stated s
+  select {_TASK}
+  from created t
+  join stated s on s.plan_id = t.plan_id and s.task_id = t.id
 ),
 recorded as (
   insert into planstore.events
@@ -121,42 +178,59 @@ recorded as (
   select
     'task.created', 'task', a.id, a.plan_id, a.version, row_to_json(a),
     json_build_object('revision', f.revision)
-  from answer a, followed f
+  from given g
+  join answer a on a.id = g.id
+  join followed f on f.id = a.plan_id
+  order by g.position
   returning seq
 ),
 {PLAN_RECORDED},
 kept as (
   insert into planstore.idempotency_keys (scope, key, fingerprint, response)
-  select $10::text, $11::text, $12::bytea, row_to_json(a)
-  from answer a
-  where $10::text is not null
+  select g.scope, g.key, g.fingerprint, row_to_json(a)
+  from given g
+  join answer a on a.id = g.id
+  where g.scope is not null
 )
-select placed.verdict, {columns((*_OF_TASK, *_OF_STATE), of="a")}
-from placed left join answer a on true
+select coalesce(j.verdict, 'missing') as verdict, {columns((*_OF_TASK, *_OF_STATE), of="a")}
+from given g
+left join judged j on j.id = g.plan_id
+left join answer a on a.id = g.id
+order by g.position
 """
 
 
-async def create(
-    conn: Connection, task: TaskCreate, *, task_id: UUID, idempotency: Idempotency | None
-) -> Row | None:
-    """Add a task to its plan; answers it with ``verdict``.
+@dataclass(frozen=True, slots=True)
+class NewTask:
+    """A task to be added, with its id, its place and the key of its request."""
 
-    ``changed``: done. ``closed``: the plan takes no task. ``stale``: nothing was done; call
-    again with the plan locked before. None: there is no such plan.
+    id: UUID
+    plan_id: UUID
+    task: TaskDraft
+    after_last: int | None
+    """Its order is so much more than the last one of its plan …"""
+    at_least: int | None
+    """… and not less than this."""
+    idempotency: Idempotency | None = None
+
+    @property
+    def row(self) -> tuple[Any, ...]:
+        """What is given of it, in the order of the parameters."""
+        task = self.task
+        return (
+            *(self.id, self.plan_id, task.name, task.agent_id, task.description, task.task_type),
+            *(task.input_data, task.metadata, self.after_last, self.at_least),
+            *(self.idempotency.row if self.idempotency else (None, None, None)),
+        )
+
+
+async def create(conn: Connection, new: Sequence[NewTask]) -> list[Row]:
+    """Add tasks to their plans; answers each, in the given order, with ``verdict``.
+
+    ``changed``: done. ``missing``: there is no such plan. ``closed``: the plan takes no task.
+    ``stale``: nothing was done for the plan; call again with it locked before.
     """
-    return await conn.fetchrow(
-        _CREATE,
-        task_id,
-        task.plan_id,
-        task.name,
-        task.agent_id,
-        task.description,
-        task.task_type,
-        task.input_data,
-        task.metadata,
-        task.sequence_order,
-        *(idempotency.row if idempotency else (None, None, None)),
-    )
+    return await conn.fetch(_CREATE, *zip(*(each.row for each in new), strict=True))
 
 
 _FIELDS: Final = (
@@ -375,6 +449,7 @@ judged as materialized (
 ),
 weighed as materialized (
   select
+    plan.id,
     g.gate_order,
     coalesce(case when g.gate_order = g.others_order then g.others_unfinished end, 0)
       + (g.is_unfinished and w.sequence_order = g.gate_order)::int as gate_unfinished,
@@ -495,15 +570,15 @@ async def change(
     *,
     expected_version: int | None,
     idempotency: Idempotency | None,
-) -> Row | None:
+) -> list[Row]:
     """Set the fields of a task that ``changes`` names; answers the task with ``verdict``.
 
     ``changed`` and ``same``: done, or nothing to do. Refusals, by which nothing changed:
     ``mismatch`` (it is at ``version_before``), ``refused`` (``status_before`` doesn't allow it),
     ``closed`` (the plan is), ``conflict`` (it has another output; the event is kept).
-    ``stale``: nothing was done; call again with the plan locked before. None: no such task.
+    ``stale``: nothing was done; call again with the plan locked before. Nothing: no such task.
     """
-    return await conn.fetchrow(
+    return await conn.fetch(
         _CHANGE,
         task_id,
         list(changes),

@@ -1,0 +1,45 @@
+"""Where new tasks go: after the last one of their plan, or where they are told to."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from uuid_utils.compat import uuid7
+
+from planstore.sql.tasks import NewTask
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from uuid import UUID
+
+    from planstore.models.idempotency import Idempotency
+    from planstore.models.task import TaskDraft
+
+
+def new_tasks(
+    plan_id: UUID, drafts: Sequence[TaskDraft], *, idempotency: Idempotency | None = None
+) -> list[NewTask]:
+    """Return what is to be added to a plan, each task with an id and a place."""
+    places = _places(draft.sequence_order for draft in drafts)
+    return [
+        NewTask(draft.id or uuid7(), plan_id, draft, *place, idempotency)
+        for draft, place in zip(drafts, places, strict=True)
+    ]
+
+
+def _places(orders: Iterable[int | None]) -> Iterable[tuple[int | None, int | None]]:
+    """Yield ``after_last`` and ``at_least`` for each order.
+
+    The plan's last order is not known here, only how it grows: it is the greater of what it was
+    plus the tasks that follow it, and the highest order that was told plus those that follow that.
+    """
+    following = 0
+    highest: int | None = None
+    for order in orders:
+        if order is not None:
+            highest = order if highest is None else max(highest, order)
+            yield None, order
+        else:
+            following += 1
+            highest = None if highest is None else highest + 1
+            yield following, highest
