@@ -1,0 +1,127 @@
+"""Every path answers by itself: with and without its last slash, and under its alias."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.http.wire import done, listed, new_plan, new_task, problem_of
+
+if TYPE_CHECKING:
+    import httpx2
+
+    from tests.http.wire import Ledger
+
+
+@pytest.mark.parametrize("path", ["/plans/", "/plans"])
+def test_a_plan_is_created_with_and_without_the_slash(client: httpx2.Client, path: str) -> None:
+    plan = done(client.post(path, json={"steps": [{"step": 1}]}), 201)
+
+    assert done(client.get(f"/plans/{plan['id']}")) == plan
+
+
+@pytest.mark.parametrize("path", ["/tasks/", "/tasks", "/plans/tasks", "/plans/tasks/"])
+def test_a_task_is_created_under_each_spelling(client: httpx2.Client, path: str) -> None:
+    plan = new_plan(client)
+
+    task = done(client.post(path, json={"plan_id": plan["id"], "description": "do it"}), 201)
+
+    assert done(client.get(f"/tasks/{task['id']}")) == task
+    assert task["plan_id"] == plan["id"]
+
+
+@pytest.mark.parametrize("path", ["/plans/{}", "/plans/{}/"])
+def test_a_plan_is_read_and_changed_with_and_without_the_slash(
+    client: httpx2.Client, path: str
+) -> None:
+    plan = new_plan(client)
+    path = path.format(plan["id"])
+
+    assert done(client.get(path)) == plan
+    assert done(client.patch(path, json={"current_step": 2}))["current_step"] == 2
+
+
+@pytest.mark.parametrize("path", ["/tasks/{}", "/tasks/{}/", "/plans/tasks/{}", "/plans/tasks/{}/"])
+def test_a_task_is_changed_under_each_spelling(client: httpx2.Client, path: str) -> None:
+    task = new_task(client, new_plan(client))
+
+    changed = done(client.patch(path.format(task["id"]), json={"description": "do that"}))
+
+    assert changed == done(client.get(f"/tasks/{task['id']}/"))
+    assert changed["description"] == "do that"
+
+
+@pytest.mark.parametrize("path", ["/tasks/", "/tasks"])
+def test_tasks_are_listed_with_and_without_the_slash(client: httpx2.Client, path: str) -> None:
+    plan = new_plan(client)
+    task = new_task(client, plan)
+
+    assert listed(client.get(path, params={"plan_id": plan["id"]})) == [task]
+
+
+def test_an_id_may_be_spelled_as_uuids_are(client: httpx2.Client) -> None:
+    plan = new_plan(client)
+
+    for spelling in (plan["id"].upper(), plan["id"].replace("-", "")):
+        assert done(client.get(f"/plans/{spelling}")) == plan
+
+
+def test_the_head_of_what_can_be_read_may_be_asked_for_alone(client: httpx2.Client) -> None:
+    plan = new_plan(client)
+    for path in (f"/plans/{plan['id']}", "/tasks/", "/health", "/livez"):
+        whole = client.get(path)
+
+        head = client.head(path)
+
+        assert (head.status_code, head.content) == (200, b"")
+        assert head.headers.get("ETag") == whole.headers.get("ETag")
+        assert head.headers["Content-Type"] == whole.headers["Content-Type"]
+
+
+@pytest.mark.parametrize("path", ["/", "/nothing", "/plans/tasks/a/b", "/plans//", "/TASKS/"])
+def test_an_unknown_path_is_a_problem(client: httpx2.Client, path: str) -> None:
+    problem = problem_of(client.get(path), 404, "not_found")
+
+    assert path in problem["detail"]
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "allowed"),
+    [
+        ("GET", "/plans/", "POST"),
+        ("DELETE", "/plans", "POST"),
+        ("PUT", "/plans/770e8400-e29b-41d4-a716-446655440002", "GET, HEAD, PATCH"),
+        ("DELETE", "/tasks/", "GET, HEAD, POST"),
+        ("POST", "/tasks/770e8400-e29b-41d4-a716-446655440002/", "GET, HEAD, PATCH"),
+        ("GET", "/plans/tasks/770e8400-e29b-41d4-a716-446655440002", "PATCH"),
+        ("OPTIONS", "/tasks/", "GET, HEAD, POST"),
+        ("TRACE", "/tasks/", "GET, HEAD, POST"),
+        ("POST", "/health", "GET, HEAD"),
+    ],
+)
+def test_an_unknown_method_is_a_problem_that_names_the_known_ones(
+    client: httpx2.Client, ledger: Ledger, method: str, path: str, allowed: str
+) -> None:
+    with ledger.unchanged():
+        response = client.request(method, path, content=b"{}")
+
+    problem = problem_of(response, 405, "method_not_allowed")
+    assert response.headers["Allow"] == allowed
+    assert method in problem["detail"]
+    assert allowed in problem["detail"]
+
+
+def test_the_documentation_lists_the_main_paths_and_no_alias(client: httpx2.Client) -> None:
+    document = client.get("/openapi.json").json()
+
+    operations = {path: set(methods) for path, methods in document["paths"].items()}
+    assert operations == {
+        "/plans/": {"post"},
+        "/plans/{plan_id}": {"get", "patch"},
+        "/tasks/": {"post", "get"},
+        "/tasks/{task_id}": {"get", "patch"},
+        "/health": {"get"},
+        "/health/live": {"get"},
+        "/health/ready": {"get"},
+    }
