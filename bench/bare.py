@@ -14,6 +14,7 @@ import socket
 import sys
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Final, cast
+from uuid import UUID
 
 import asyncpg
 import uvicorn
@@ -23,13 +24,13 @@ from starlette.responses import Response
 from starlette.routing import Route
 from uuid_utils.compat import uuid7
 
-from planstore.models.idempotency import Idempotency
+from planstore.models.idempotency import RequestKey
 from planstore.sql import tasks
 
 if TYPE_CHECKING:
     from starlette.requests import Request
 
-    from planstore.models.task import TaskCreate
+    from planstore.models.task import TaskDraft
     from planstore.sql.connection import Row
 
 _TASK: Final[dict[str, Any]] = {
@@ -47,12 +48,13 @@ def create_app(pool: asyncpg.Pool[Row]) -> Starlette:
 
     async def create_task(request: Request) -> Response:
         body = json.loads(await request.body())
+        header = request.headers.get("idempotency-key")
         # The statement's function only reads attributes, so no model is made.
-        task = cast("TaskCreate", SimpleNamespace(**(_TASK | body)))
-        key = request.headers.get("idempotency-key")
-        idempotency = Idempotency(key, "bare", b"") if key else None
+        task = cast("TaskDraft", SimpleNamespace(**(_TASK | body)))
+        key = RequestKey("bare", header, b"") if header else None
+        new = tasks.NewTask(uuid7(), UUID(body["plan_id"]), task, None, body["sequence_order"], key)
         async with pool.acquire() as conn:
-            row = await tasks.create(conn, task, task_id=uuid7(), idempotency=idempotency)
+            (row,) = await tasks.create(conn, [new])
         return _json(row, 201)
 
     async def get_task(request: Request) -> Response:
@@ -64,9 +66,7 @@ def create_app(pool: asyncpg.Pool[Row]) -> Starlette:
         changes = json.loads(await request.body())
         task_id = request.path_params["task_id"]
         async with pool.acquire() as conn:
-            row = await tasks.change(
-                conn, task_id, changes, expected_version=None, idempotency=None
-            )
+            (row,) = await tasks.change(conn, task_id, changes, expected_version=None, key=None)
         return _json(row)
 
     return Starlette(

@@ -18,6 +18,7 @@ from planstore.errors import PlanStoreError
 if TYPE_CHECKING:
     from planstore.db import Database
     from planstore.serve import Listening
+    from planstore.services.doctor import Finding
 
 app = typer.Typer(
     name="planstore",
@@ -125,14 +126,17 @@ def migrate(
         typer.echo("the schema is up to date")
 
 
-async def _with_database(work: Any, data_dir: Path | None) -> Any:
-    """Do ``work`` with the database that the settings name."""
+async def _with_database(work: Any, data_dir: Path | None, *, is_there: bool = False) -> Any:
+    """Do ``work`` with the database that the settings name.
+
+    ``is_there``: an embedded PostgreSQL that isn't there is an error, and isn't made.
+    """
     from planstore.db import Database  # noqa: PLC0415 - see serve
     from planstore.serve import database_url  # noqa: PLC0415 - see serve
     from planstore.settings import read_settings  # noqa: PLC0415 - see serve
 
     settings = read_settings(data_dir=data_dir)
-    with database_url(settings) as (url, _):
+    with database_url(settings, is_there=is_there) as (url, _):
         is_pooled = settings.pooler == "transaction"
         async with Database.open(url, pool_size=2, is_pooled=is_pooled) as database:
             return await work(database)
@@ -141,7 +145,7 @@ async def _with_database(work: Any, data_dir: Path | None) -> Any:
 @app.command()
 def doctor(*, data_dir: DataDir = None, as_json: AsJson = False) -> None:
     """Check the database, its schema and what must always hold; changes nothing."""
-    report = asyncio.run(_with_database(_examine, data_dir))
+    report = asyncio.run(_with_database(_examine, data_dir, is_there=True))
     if as_json:
         typer.echo(json.dumps(report))
     else:
@@ -151,44 +155,31 @@ def doctor(*, data_dir: DataDir = None, as_json: AsJson = False) -> None:
 
 
 async def _examine(database: Database) -> dict[str, Any]:
-    from planstore import migrations  # noqa: PLC0415 - see serve
-    from planstore.services.doctor import examine  # noqa: PLC0415 - see serve
-    from planstore.sql.invariants import INVARIANTS  # noqa: PLC0415 - see serve
+    from planstore.services import doctor as looking  # noqa: PLC0415 - see serve
 
-    await migrations.require(database)
-    async with database.connection() as conn:
-        version = conn.get_server_version()
-    findings = await examine(database)
-    return {
-        "database": database.where,
-        "postgresql": f"{version.major}.{version.micro}",
-        "schema": migrations.known()[-1].version,
-        "rules": [invariant.rule for invariant in INVARIANTS],
-        "findings": [
-            {**asdict(finding), "examples": [str(each) for each in finding.examples]}
-            for finding in findings
-        ],
-    }
+    report = await looking.examine(database)
+    return {**asdict(report), "findings": [_plain(each) for each in report.findings]}
+
+
+def _plain(finding: Finding) -> dict[str, Any]:
+    return {**asdict(finding), "examples": [str(each) for each in finding.examples]}
 
 
 def _print_report(report: dict[str, Any]) -> None:
     from rich.console import Console  # noqa: PLC0415 - see serve
     from rich.table import Table  # noqa: PLC0415 - see serve
 
-    console = Console(highlight=False)
     table = Table("check", "result", "what was found", box=None, padding=(0, 2, 0, 0))
     table.add_row("database", "[green]ok[/]", f"PostgreSQL {report['postgresql']}")
-    table.add_row("schema", "[green]ok[/]", f"version {report['schema']}")
     found = {finding["rule"]: finding for finding in report["findings"]}
     for rule in report["rules"]:
-        finding = found.get(rule)
-        if finding is None:
+        if (finding := found.get(rule)) is None:
             table.add_row(rule, "[green]ok[/]", "")
         else:
-            examples = ", ".join(finding["examples"])
-            what = f"{finding['sentence']}: {finding['count']}, such as {examples}"
+            examples = f", such as {', '.join(finding['examples'])}" if finding["examples"] else ""
+            what = f"{finding['sentence']}: {finding['count']}{examples}"
             table.add_row(rule, "[bold red]broken[/]", what)
-    console.print(table)
+    Console(highlight=False).print(table)
 
 
 @app.command()

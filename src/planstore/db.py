@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import urlsplit
 
 import asyncpg
 from pydantic_core import from_json, to_json
@@ -24,6 +23,12 @@ OLDEST_SERVER: Final = 15
 
 CONNECT_PATIENCE: Final = 5.0
 """Seconds for which a request waits for a PostgreSQL that is just coming up again."""
+
+_WAITING: Final = {"lock_timeout": "10s"}
+"""How long a statement waits for rows that another transaction holds."""
+
+_CLOSE_PATIENCE: Final = 1.0
+"""Seconds for which connections in use are waited for when the pool is closed."""
 
 _PLANNING: Final = {"jit": "off", "plan_cache_mode": "force_generic_plan"}
 """Our statements find their rows by an index whatever the parameters are. Left alone, PostgreSQL
@@ -76,7 +81,7 @@ class Database:
                 # five minutes; ours are few and constant, and take milliseconds to plan.
                 max_cacheable_statement_size=0,
                 max_cached_statement_lifetime=0,
-                server_settings=settings if is_pooled else {**settings, **_PLANNING},
+                server_settings=settings if is_pooled else {**settings, **_PLANNING, **_WAITING},
                 init=_prepare,
                 reset=_keep,
             )
@@ -88,7 +93,7 @@ class Database:
             yield database
         finally:
             try:
-                await asyncio.wait_for(pool.close(), timeout=5)
+                await asyncio.wait_for(pool.close(), timeout=_CLOSE_PATIENCE)
             except (TimeoutError, *_GONE):
                 pool.terminate()
 
@@ -113,7 +118,14 @@ class Database:
         try:
             yield conn
         except _GONE as error:
+            # A server that turned read-only or is about to go keeps the connection open; we don't.
+            conn.terminate()
             raise self._unavailable() from error
+        except asyncpg.LockNotAvailableError as error:
+            raise Unavailable(
+                f"Another transaction has held what this needs for {_WAITING['lock_timeout']}; "
+                "nothing was changed. Repeat the request in a while."
+            ) from error
         except asyncpg.InterfaceError as error:
             if conn.is_closed():
                 raise self._unavailable() from error
@@ -136,7 +148,7 @@ class Database:
         while True:
             try:
                 return await self._pool.acquire(timeout=CONNECT_PATIENCE)
-            except (*_GONE, TimeoutError) as error:
+            except _UNREACHABLE as error:
                 # Nothing was sent, so waiting for a server that restarts harms nobody.
                 if asyncio.get_running_loop().time() > deadline:
                     raise self._unavailable() from error
@@ -167,14 +179,17 @@ async def _keep(_conn: object) -> None:
     """
 
 
-_SETUP_ERRORS: Final = (
+_UNREACHABLE: Final = (
     *_GONE,
     asyncpg.InvalidAuthorizationSpecificationError,
     asyncpg.InvalidCatalogNameError,
-    asyncpg.ClientConfigurationError,
+    asyncpg.InsufficientPrivilegeError,
+    asyncpg.InternalClientError,  # among others: no host has the role that the URL asks for
     TimeoutError,
-    ValueError,
 )
+"""What opening a connection may end in."""
+
+_SETUP_ERRORS: Final = (*_UNREACHABLE, asyncpg.ClientConfigurationError, ValueError)
 
 
 def _setup_error(error: BaseException, where: str) -> SetupError:
@@ -182,6 +197,13 @@ def _setup_error(error: BaseException, where: str) -> SetupError:
         case asyncpg.InvalidAuthorizationSpecificationError():
             why = (
                 f"The database at {where} refuses the user or the password: "
+                "check PLANSTORE_DATABASE_URL."
+            )
+        case asyncpg.InsufficientPrivilegeError():
+            why = f"The user may not connect to the database at {where}: grant it CONNECT."
+        case asyncpg.exceptions.TargetServerAttributeNotMatched():
+            why = (
+                f"No server at {where} has the role that target_session_attrs asks for: "
                 "check PLANSTORE_DATABASE_URL."
             )
         case asyncpg.InvalidCatalogNameError():
@@ -200,10 +222,10 @@ def _setup_error(error: BaseException, where: str) -> SetupError:
 
 
 def describe(url: str) -> str:
-    """Say which database a URL names, without its user and password."""
-    try:
-        parts = urlsplit(url)
-        host = parts.netloc.rpartition("@")[2]
-    except ValueError:
+    """Say which database a URL names, without its user, password and parameters."""
+    before, _, parameters = url.partition("://")[2].partition("?")
+    if "@" in parameters:
+        # Where the question mark is part of a password, what follows it is too.
         return "the given URL"
-    return f"{host}{parts.path}" if host else f"a local socket{parts.path}"
+    place = before.rpartition("@")[2]
+    return place if place and not place.startswith("/") else f"a local socket{place}"

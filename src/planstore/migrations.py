@@ -21,8 +21,9 @@ _LOCK: Final = 0x706C616E73746F72
 
 _FILE: Final = re.compile(r"(\d{4})_(\w+)\.sql")
 
+_MAKE_SCHEMA: Final = "create schema if not exists planstore;\n"
+
 _PREPARE: Final = """
-create schema if not exists planstore;
 create table if not exists planstore.schema_migrations (
   version integer not null,
   name text not null,
@@ -97,6 +98,9 @@ async def _apply_next(database: Database) -> Migration | None:
         if not await _is_behind(conn):
             return None
         await conn.execute("select pg_advisory_xact_lock($1)", _LOCK)
+        # Asking for the schema takes a right on the database, even where it is there.
+        if await conn.fetchval("select to_regnamespace('planstore') is null"):
+            await conn.execute(_MAKE_SCHEMA)
         await conn.execute(_PREPARE)
         version = await schema_version(conn)
         pending = [migration for migration in known() if migration.version > version]
@@ -131,7 +135,7 @@ async def schema_version(conn: Connection) -> int:
 
 def script() -> str:
     """Return the SQL of all migrations, for an operator who applies them by hand."""
-    parts = [_PREPARE.strip()]
+    parts = [_MAKE_SCHEMA + _PREPARE.strip()]
     for migration in known():
         record = _RECORD.replace("$1", str(migration.version)).replace("$2", f"'{migration.name}'")
         parts.append(f"begin;\n{migration.sql.strip()}\n\n{record};\ncommit;")

@@ -35,8 +35,9 @@ logger = logging.getLogger("planstore")
 _LOOPBACK_NAMES: Final = frozenset({"localhost", "127.0.0.1", "[::1]"})
 _CHECK_POSTGRES_EVERY: Final = 1.0
 _FORGET_KEYS_EVERY: Final = 3600.0
-_GRACE: Final = 3
-"""Seconds that requests under way have once the server was told to stop."""
+_GRACE: Final = 2
+"""Seconds that requests under way have once the server was told to stop. With what the store and
+the embedded PostgreSQL take after it, a server ends within 5."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,11 +49,17 @@ class Listening:
     """Which database it uses, without any secret."""
     data_dir: Path | None
     """Where the embedded PostgreSQL keeps its data; None where another one is used."""
+    asks_for_key: bool
+    """Whether requests must bear an API key."""
 
 
 @contextmanager
-def database_url(settings: Settings) -> Generator[tuple[str, EmbeddedPostgres | None]]:
+def database_url(
+    settings: Settings, *, is_there: bool = False
+) -> Generator[tuple[str, EmbeddedPostgres | None]]:
     """Yield the URL of the database, and the embedded PostgreSQL where it is that.
+
+    ``is_there``: one that isn't there is not made.
 
     Raises:
         SetupError: the embedded PostgreSQL can't be started.
@@ -61,6 +68,11 @@ def database_url(settings: Settings) -> Generator[tuple[str, EmbeddedPostgres | 
         yield settings.database_url.get_secret_value(), None
         return
     data_dir = settings.data_dir or default_data_dir()
+    if is_there and not data_dir.exists():
+        raise SetupError(
+            f"There is no database in {data_dir}: name its directory with --data-dir, or set "
+            "PLANSTORE_DATABASE_URL."
+        )
     with EmbeddedPostgres.start(data_dir, bin_dir=settings.pg_bin) as postgres:
         yield postgres.url(), postgres
 
@@ -81,7 +93,8 @@ def serve(settings: Settings, *, announce: Callable[[Listening], None]) -> None:
 
         def started(database: str) -> None:
             data_dir = postgres.data_dir if postgres else None
-            announce(Listening(f"http://{name}:{port}", database, data_dir))
+            asks_for_key = settings.api_key is not None
+            announce(Listening(f"http://{name}:{port}", database, data_dir, asks_for_key))
 
         uvloop.run(
             _serve(
@@ -218,6 +231,8 @@ async def _keep_running(postgres: EmbeddedPostgres) -> None:
                 logger.warning("PostgreSQL had stopped and was started again")
         except SetupError as error:
             logger.error("PostgreSQL has stopped: %s", error.detail)  # noqa: TRY400 - said, not traced
+        except Exception:
+            logger.exception("Looking after PostgreSQL failed")
 
 
 async def _forget_keys(store: PlanStore) -> None:
@@ -227,4 +242,6 @@ async def _forget_keys(store: PlanStore) -> None:
             await store.forget_old_keys()
         except PlanStoreError as error:
             logger.warning("Old idempotency keys stay for now: %s", error.detail)
+        except Exception:
+            logger.exception("Removing old idempotency keys failed")
         await asyncio.sleep(_FORGET_KEYS_EVERY)

@@ -71,12 +71,24 @@ class Settings(BaseSettings):
             else value
         )
 
-    @field_validator("api_key")
+    @field_validator("allowed_origins")
     @classmethod
-    def _not_empty(cls, value: SecretStr | None) -> SecretStr | None:
-        if value is not None and not value.get_secret_value().strip():
-            msg = "it is empty; leave it out to ask for no key"
-            raise ValueError(msg)
+    def _no_wildcard(cls, value: frozenset[str]) -> frozenset[str]:
+        if "*" in value:
+            raise ValueError("each origin is named, as in https://board.example; * isn't one")
+        return value
+
+    @field_validator("database_url", mode="before")
+    @classmethod
+    def _empty_is_none(cls, value: Any) -> Any:
+        return None if value == "" else value
+
+    @field_validator("api_key", mode="before")
+    @classmethod
+    def _stripped(cls, value: Any) -> Any:
+        # A key that is read from a file often has a newline at its end.
+        if isinstance(value, str) and not (value := value.strip()):
+            raise ValueError("it is empty; leave it out to ask for no key")
         return value
 
     @property
@@ -92,18 +104,25 @@ _ELSEWHERE: Final = frozenset({"PLANSTORE_URL"})
 """Variables of the same prefix that other programs read."""
 
 
+_NEAR: Final = 0.85
+"""How like a setting a name must be to count as a misspelt one (`difflib`'s ratio)."""
+
+
 def read_settings(**given: Any) -> Settings:
     """Read the settings from the environment; ``given`` ones that aren't None come first.
 
     Raises:
-        SetupError: a variable is unknown, or its value can't be used.
+        SetupError: a variable's name is misspelt, or its value can't be used.
     """
     known = {PREFIX + name.upper() for name in Settings.model_fields} | _ELSEWHERE
     for name in sorted(os.environ):
         if name.startswith(PREFIX) and name not in known:
-            near = difflib.get_close_matches(name, known, n=1)
-            hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(sorted(known))}"
-            raise SetupError(f"The environment variable {name} is unknown; {hint}")
+            # What is like no setting is somebody else's: a cluster may give its programs the
+            # addresses of a service that is called planstore.
+            for near in difflib.get_close_matches(name, known, n=1, cutoff=_NEAR):
+                raise SetupError(
+                    f"The environment variable {name} is unknown; did you mean {near}?"
+                )
     try:
         return Settings(**{name: value for name, value in given.items() if value is not None})
     except ValidationError as error:

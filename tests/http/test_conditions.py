@@ -79,7 +79,7 @@ def test_a_change_of_the_version_that_is_expected_is_made(
     assert changed["version"] == 2
 
 
-@pytest.mark.parametrize("expected", ['"1"', '"3"', '"0"', '"x"', "2", "", '"9"', '"' + "9" * 30])
+@pytest.mark.parametrize("expected", ['"1"', '"3"', '"0"', '"x"', '""', '"9"', f'"{"9" * 30}"'])
 def test_a_change_of_another_version_is_refused(
     client: httpx2.Client, ledger: Ledger, item: tuple[str, Json], expected: str
 ) -> None:
@@ -91,6 +91,19 @@ def test_a_change_of_another_version_is_refused(
             response = client.patch(path, json=change, headers={"If-Match": expected})
             problem = problem_of(response, 412, "version_mismatch")
             assert "version 2" in problem["detail"]
+
+
+@pytest.mark.parametrize("expected", ["1", "", '"1', '"1", "2"'])
+def test_a_condition_that_is_not_one_etag_is_refused(
+    client: httpx2.Client, ledger: Ledger, item: tuple[str, Json], expected: str
+) -> None:
+    path, content = item
+
+    with ledger.unchanged():
+        response = client.patch(path, json=_change(content, 1), headers={"If-Match": expected})
+
+    (fault,) = problem_of(response, 422, "invalid_input")["errors"]
+    assert fault["pointer"] == "If-Match"
 
 
 def test_of_many_who_change_the_version_they_saw_one_wins(

@@ -120,6 +120,7 @@ def test_the_documentation_lists_the_main_paths_and_no_alias(client: httpx2.Clie
         "/plans/": {"post"},
         "/plans/{plan_id}": {"get", "patch"},
         "/tasks/": {"post", "get"},
+        "/tasks/batch": {"post"},
         "/tasks/{task_id}": {"get", "patch"},
         "/health": {"get"},
         "/health/live": {"get"},

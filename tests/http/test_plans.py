@@ -266,11 +266,11 @@ def test_a_verb_that_the_status_does_not_allow_is_refused_with_those_that_it_doe
     plan = _closed(client)
 
     with ledger.unchanged():
-        response = client.patch(f"/plans/{plan['id']}", json={"status": "cancelled"})
+        response = client.patch(f"/plans/{plan['id']}", json={"status": "draft"})
 
     problem = problem_of(response, 409, "invalid_transition")
     assert problem["detail"] == (
-        f"cannot cancel plan {plan['id']}: it is completed; allowed now: fail, reopen"
+        f"cannot set to draft plan {plan['id']}: it is completed; allowed now: fail, cancel, reopen"
     )
 
 

@@ -207,7 +207,7 @@ async def test_a_repetition_waits_for_the_first_request_only_so_long(
         # A first request that doesn't come to its end: it holds the key's row uncommitted.
         await conn.execute(
             "insert into planstore.idempotency_keys (scope, key, fingerprint, response)"
-            " values ('anonymous POST /plans/', 'k', '', '{}')"
+            " values ('anonymous create_plan', 'k', '', '{}')"
         )
         response = await client.post("/plans/", json={}, headers=headers)
         problem = problem_of(response, 409, "idempotency_in_flight")

@@ -147,7 +147,6 @@ BAD_URLS: Final = {
     "a bad port": f"postgresql://user:{SECRET}@localhost:port/plans",
     "a bad host": f"postgresql://user:{SECRET}@[::1/plans",
     "a bad option": f"postgresql://user:{SECRET}@localhost/plans?sslmode=sometimes",
-    "nothing": "",
     "blanks": "  ",
 }
 

@@ -18,8 +18,8 @@ def test_a_refusal_says_what_which_why_and_what_is_allowed() -> None:
     assert TASK_LIFECYCLE.refusal(TaskStatus.RUNNING, TaskStatus.COMPLETED, which="boil") == (
         "cannot start task boil: it is completed; allowed now: reset"
     )
-    assert PLAN_LIFECYCLE.refusal(PlanStatus.CANCELLED, PlanStatus.COMPLETED, which=7) == (
-        "cannot cancel plan 7: it is completed; allowed now: fail, reopen"
+    assert PLAN_LIFECYCLE.refusal(PlanStatus.CANCELLED, PlanStatus.CANCELLED, which=7) == (
+        "cannot cancel plan 7: it is cancelled; allowed now: complete, fail, reopen"
     )
 
 
@@ -39,15 +39,16 @@ def test_a_status_that_no_verb_leads_to_is_refused_by_its_name() -> None:
     )
 
 
-def test_the_event_tells_by_which_verb_a_status_was_reached() -> None:
-    assert TASK_LIFECYCLE.events_towards(TaskStatus.PENDING) == {
-        "running": "task.released",
-        "blocked": "task.unheld",
-        "completed": "task.reset",
-        "failed": "task.reset",
-        "skipped": "task.reset",
+def test_the_verb_depends_on_the_status_that_is_left() -> None:
+    towards = TASK_LIFECYCLE.towards(TaskStatus.PENDING)
+    assert {status.value: transition.past for status, transition in towards.items()} == {
+        "running": "released",
+        "blocked": "unheld",
+        "completed": "reset",
+        "failed": "reset",
+        "skipped": "reset",
     }
-    assert PLAN_LIFECYCLE.events_towards(PlanStatus.DRAFT) == {}
+    assert PLAN_LIFECYCLE.towards(PlanStatus.DRAFT) == {}
 
 
 @pytest.mark.parametrize("lifecycle", [TASK_LIFECYCLE, PLAN_LIFECYCLE])

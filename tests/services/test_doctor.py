@@ -104,11 +104,11 @@ DAMAGE: Final = [
 
 @pytest.mark.usefixtures("healthy")
 async def test_nothing_is_found_in_a_healthy_database(database: Database) -> None:
-    assert await examine(database) == []
+    assert (await examine(database)).findings == ()
 
 
 async def test_nothing_is_found_in_an_empty_database(database: Database) -> None:
-    assert await examine(database) == []
+    assert (await examine(database)).findings == ()
 
 
 @pytest.mark.parametrize(("rule", "name", "damage"), DAMAGE)
@@ -119,7 +119,7 @@ async def test_each_kind_of_damage_is_found(
     async with database.connection() as conn:
         await conn.execute(damage, sick)
 
-    findings = {finding.rule: finding for finding in await examine(database)}
+    findings = {finding.rule: finding for finding in (await examine(database)).findings}
 
     assert findings[rule].count == 1
     assert findings[rule].examples == (sick,)
@@ -137,6 +137,6 @@ async def test_all_are_counted_and_the_first_five_named(
     async with database.connection() as conn:
         await conn.execute(f"{PLAN} version = 9")
 
-    (finding,) = await examine(database)
+    (finding,) = (await examine(database)).findings
 
     assert (finding.count, finding.examples) == (7, tuple(plans[:5]))

@@ -65,7 +65,11 @@ PLAN_EVENTS: Final = {
         "failed": "plan.failed",
         "cancelled": "plan.cancelled",
     },
-    "completed": {"active": "plan.reopened", "failed": "plan.failed"},
+    "completed": {
+        "active": "plan.reopened",
+        "failed": "plan.failed",
+        "cancelled": "plan.cancelled",
+    },
     "failed": {
         "active": "plan.reopened",
         "completed": "plan.completed",
@@ -83,7 +87,7 @@ PLAN_EVENTS: Final = {
 def _events(lifecycle: Lifecycle[S], statuses: type[S]) -> dict[str, dict[str, str]]:
     return {
         source.value: {
-            target.value: lifecycle.events_towards(target)[source.value]
+            target.value: f"{lifecycle.noun}.{lifecycle.towards(target)[source].past}"
             for target in statuses
             if source in lifecycle.towards(target)
         }

@@ -30,6 +30,9 @@ MAX_ORDER: Final = 1_000_000_000
 MAX_FAULTS: Final = 1_000
 """How many faults of one input are named: a small body may have millions."""
 
+NO_VERSION: Final = 0
+"""A version that no object has: versions begin at 1."""
+
 NUL: Final = "\x00"
 
 MAX_DIGITS: Final = 4_300

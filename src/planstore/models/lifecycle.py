@@ -47,13 +47,6 @@ class Lifecycle(Generic[S]):
             for source in transition.sources
         }
 
-    def events_towards(self, target: S) -> dict[str, str]:
-        """The event that setting the status to ``target`` writes, from each status that may."""
-        return {
-            source.value: f"{self.noun}.{transition.past}"
-            for source, transition in self.towards(target).items()
-        }
-
     def allowed_from(self, status: S) -> list[str]:
         """The verbs that ``status`` allows, in the table's order."""
         return [each.verb for each in self.transitions if status in each.sources]

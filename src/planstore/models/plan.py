@@ -70,10 +70,10 @@ PLAN_LIFECYCLE: Final = Lifecycle(
         Transition(
             verb="cancel",
             past="cancelled",
-            sources=frozenset({PlanStatus.DRAFT, PlanStatus.ACTIVE, PlanStatus.FAILED}),
+            sources=frozenset(PlanStatus) - {PlanStatus.CANCELLED},
             target=PlanStatus.CANCELLED,
             holder_only=False,
-            meaning="Close it before its end.",
+            meaning="Close it, with what it has come to.",
         ),
         Transition(
             verb="reopen",

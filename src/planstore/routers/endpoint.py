@@ -14,7 +14,7 @@ from fastapi.routing import APIRoute
 from starlette.requests import Request
 from starlette.routing import BaseRoute, Match
 
-from planstore.routers.problems import PROBLEM_JSON
+from planstore.routers.problems import PROBLEM_JSON, not_allowed
 from planstore.routers.reading import KEY
 
 if TYPE_CHECKING:
@@ -112,7 +112,7 @@ class Shortcut(BaseRoute):
     """The way to an endpoint by the parts of its path, however many routes there are.
 
     The router tries one route after the other. It still does so for what isn't found here, which
-    is what becomes a 404 or a 405; and under telemetry, which learns from it what the route is.
+    is what becomes a 404; and under telemetry, which learns from it what the route is.
     """
 
     def __init__(self, routes: Iterable[LeanRoute]) -> None:
@@ -138,9 +138,11 @@ class Shortcut(BaseRoute):
                 given.append(part)
             else:
                 return Match.NONE, {}
+        if not place.routes:
+            return Match.NONE, {}
         route = place.routes.get(scope["method"])
         if route is None:
-            return Match.NONE, {}
+            raise not_allowed(scope, place.routes)
         return Match.FULL, {
             "route": route,
             "endpoint": route.endpoint,

@@ -21,7 +21,7 @@ async def create_plan(request: Request) -> Response:
     reading.parse_query(request, NoQuery)
     plan = await context.store.create_plan(
         reading.parse_body(body, PlanCreate, limits=context.limits),
-        idempotency=reading.parse_idempotency(request, body, route="/plans/"),
+        idempotency=reading.parse_idempotency(request),
     )
     return answering.one(plan, status=201)
 
@@ -43,7 +43,7 @@ async def update_plan(request: Request) -> Response:
         plan_id,
         reading.parse_body(body, PlanUpdate, limits=context.limits),
         expected_version=reading.parse_if_match(request),
-        idempotency=reading.parse_idempotency(request, body, route=f"/plans/{plan_id}"),
+        idempotency=reading.parse_idempotency(request),
     )
     return answering.one(plan)
 

@@ -17,8 +17,11 @@ from planstore import errors
 from planstore.models.fields import Record
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from fastapi import FastAPI
     from starlette.requests import Request
+    from starlette.types import Scope
 
 logger = logging.getLogger("planstore")
 
@@ -103,6 +106,14 @@ def _headers(error: errors.PlanStoreError, status: int) -> dict[str, str]:
             return {}
 
 
+def not_allowed(scope: Scope, methods: Iterable[str]) -> errors.MethodNotAllowed:
+    """The error for a method that a path doesn't take."""
+    allowed = ", ".join(sorted(methods))
+    return errors.MethodNotAllowed(
+        f"{scope['method']} is not allowed on {scope['path']}; allowed: {allowed}", allowed=allowed
+    )
+
+
 async def _on_planstore_error(_: Request, error: Exception) -> Response:
     assert isinstance(error, errors.PlanStoreError)
     return problem_response(error)
@@ -112,12 +123,7 @@ async def _on_http_exception(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     path = request.url.path
     if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
-        allowed = ", ".join(sorted(_methods_of(request)))
-        return problem_response(
-            errors.MethodNotAllowed(
-                f"{request.method} is not allowed on {path}; allowed: {allowed}", allowed=allowed
-            )
-        )
+        return problem_response(not_allowed(request.scope, _methods_of(request)))
     return problem_response(errors.NotFound(f"there is no {path}; /docs lists what there is"))
 
 

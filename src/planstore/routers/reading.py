@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import difflib
-import hashlib
 import re
 from collections import Counter
 from itertools import chain, islice
-from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Final, TypeVar, cast, get_args
 from urllib.parse import parse_qsl
 from uuid import UUID
 
@@ -15,11 +14,11 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import from_json
 
 from planstore.errors import BodyTooLarge, Fault, InvalidInput, MalformedBody
-from planstore.models.fields import MAX_FAULTS, Record, json_faults, pointer_part
+from planstore.models.fields import MAX_FAULTS, NO_VERSION, Record, json_faults, pointer_part
 from planstore.models.idempotency import Idempotency
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from pydantic_core import ErrorDetails
     from starlette.requests import Request
@@ -30,10 +29,13 @@ M = TypeVar("M", bound=BaseModel)
 
 KEY: Final = re.compile(r"^[!-~]{1,255}$")
 """What an idempotency key looks like: visible ASCII characters."""
-_ETAG: Final = re.compile(r'(?:W/)?"(\d{1,18})"')
+_ETAG: Final = re.compile(r'(?:W/)?"([\x21\x23-\x7e]*)"')
+_MAX_DIGITS: Final = 18
 _MEMBER: Final = re.compile(r"<\w+\.\w+: ('\w+')>")
 """How pydantic writes a member of an enum."""
 _SHOWN: Final = 60
+_LARGE: Final = 64 * 1024
+"""Bytes from which a body is worth a look before it is read."""
 
 
 class NoQuery(Record):
@@ -72,6 +74,8 @@ def parse_body(body: bytes, model: type[M], *, limits: Limits) -> M:
     """
     if not body:
         raise MalformedBody("the body is empty; a JSON object is expected")
+    if len(body) > _LARGE:
+        _refuse_flood(body, model)
     try:
         return model.model_validate_json(body, strict=True, context=limits)
     except ValidationError as error:
@@ -80,13 +84,28 @@ def parse_body(body: bytes, model: type[M], *, limits: Limits) -> M:
             why = str(details[0].get("ctx", {}).get("error", "it can't be parsed"))
             raise MalformedBody(f"the body is not JSON: {why}") from None
         content = from_json(body)
-        unfit = (
-            fault for detail in details for fault in _faults(detail, content, model.model_fields)
-        )
+        unfit = (fault for detail in details for fault in _faults(detail, content, model))
         # A field of the wrong shape isn't looked into by its model; what can't be kept is said
         # all the same. The body itself is one level above its fields.
         unkept = (Fault(at, why) for at, why in json_faults(content, limits.json_depth + 1))
         raise _invalid(islice(chain(unfit, unkept), MAX_FAULTS), f"{model.__name__} has") from None
+
+
+def _refuse_flood(body: bytes, model: type[BaseModel]) -> None:
+    """Refuse countless unknown fields before each becomes a fault, at a kilobyte each."""
+    try:
+        content = from_json(body)
+    except ValueError:
+        return  # what is wrong with it is said where it is read
+    if isinstance(content, dict) and len(cast("dict[str, Any]", content)) > MAX_FAULTS:
+        unknown = (
+            name for name in cast("dict[str, Any]", content) if name not in model.model_fields
+        )
+        faults = (
+            Fault(f"/{_shortened(pointer_part(name))}", _unknown(name, model.model_fields))
+            for name in islice(unknown, MAX_FAULTS)
+        )
+        raise _invalid(faults, f"{model.__name__} has")
 
 
 def parse_query(request: Request, model: type[M]) -> M:
@@ -108,7 +127,7 @@ def parse_query(request: Request, model: type[M]) -> M:
         faults += [
             Fault("?" + fault.pointer.removeprefix("/"), fault.detail)
             for detail in error.errors(include_url=False, include_input=False)
-            for fault in _faults(detail, values, model.model_fields)
+            for fault in _faults(detail, values, model)
         ]
     else:
         if not faults:
@@ -126,12 +145,12 @@ def _invalid(faults: Iterable[Fault], subject: str) -> InvalidInput:
     )
 
 
-def _faults(detail: ErrorDetails, content: Any, fields: Iterable[str]) -> Iterable[Fault]:
+def _faults(detail: ErrorDetails, content: Any, model: type[BaseModel]) -> Iterable[Fault]:
     path, value = _locate(detail["loc"], content)
-    pointer = "".join(f"/{pointer_part(part)}" for part in path)
+    pointer = "".join(f"/{_shortened(pointer_part(part))}" for part in path)
     match detail["type"]:
         case "extra_forbidden":
-            yield Fault(pointer, _unknown(str(path[-1]), fields))
+            yield Fault(pointer, _unknown(str(path[-1]), _model_at(model, path).model_fields))
         case "missing":
             name = pointer_part(detail["loc"][-1])
             yield Fault(f"{pointer}/{name}", "it is required, and isn't given")
@@ -141,7 +160,7 @@ def _faults(detail: ErrorDetails, content: Any, fields: Iterable[str]) -> Iterab
                 yield Fault(pointer + inner, why)
         case _:
             message = _MEMBER.sub(r"\1", detail["msg"])
-            yield Fault(pointer, f"{message[:1].lower()}{message[1:]}; it is {_shown(value)}")
+            yield Fault(pointer, f"{_uncapitalised(message)}; it is {_shown(value)}")
 
 
 def _locate(loc: Sequence[int | str], content: Any) -> tuple[list[int | str], Any]:
@@ -159,6 +178,25 @@ def _locate(loc: Sequence[int | str], content: Any) -> tuple[list[int | str], An
     return path, content
 
 
+def _model_at(model: type[BaseModel], path: Sequence[int | str]) -> type[BaseModel]:
+    """Follow ``path`` into the models of a list's items: an unknown field is one of theirs."""
+    for part in path[:-1]:
+        field = model.model_fields.get(str(part))
+        model = next(_models_in(field.annotation), model) if field else model
+    return model
+
+
+def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for inner in get_args(annotation):
+        yield from _models_in(inner)
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
+
+
 def _shown(value: Any) -> str:
     match value:
         case dict():
@@ -170,13 +208,17 @@ def _shown(value: Any) -> str:
         case bool():
             return str(value).lower()
         case _:
-            text = ascii(value)
-            return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
+            return _shortened(ascii(value))
+
+
+def _uncapitalised(sentence: str) -> str:
+    """Begin within a sentence, unless with a name such as UUID."""
+    return sentence if sentence[1:2].isupper() else sentence[:1].lower() + sentence[1:]
 
 
 def _unknown(name: str, known: Iterable[str]) -> str:
     known = list(known)
-    near = difflib.get_close_matches(name, known, n=1)
+    near = difflib.get_close_matches(_shortened(name), known, n=1)
     hint = f"did you mean {near[0]!r}?" if near else f"known are: {', '.join(known) or 'none'}"
     return f"it is unknown; {hint}"
 
@@ -196,29 +238,41 @@ def parse_id(request: Request, name: str) -> UUID:
 
 
 def parse_if_match(request: Request) -> int | None:
-    """Return the version that If-Match names; 0, which no object has, where it names none."""
-    text = request.headers.get("if-match")
-    if text is None or text.strip() == "*":
+    """Return the version that If-Match names, `NO_VERSION` where the tag is none of ours.
+
+    None where there is no condition.
+
+    Raises:
+        InvalidInput: it isn't one ETag.
+    """
+    text = _header(request, "If-Match")
+    if text is None or text == "*":
         return None
-    match = _ETAG.fullmatch(text.strip())
-    return int(match[1]) if match else 0
+    if not (match := _ETAG.fullmatch(text)):
+        fault = Fault("If-Match", f'it must be one ETag such as "3", or *; it is {_shown(text)}')
+        raise InvalidInput("The condition can't be read.", faults=(fault,))
+    tag = match[1]
+    return int(tag) if tag.isdecimal() and len(tag) <= _MAX_DIGITS else NO_VERSION
 
 
-def parse_idempotency(request: Request, body: bytes, *, route: str) -> Idempotency | None:
-    """Return the idempotency key of a request to ``route``, the path by its main name.
+def parse_idempotency(request: Request) -> Idempotency | None:
+    """Return the idempotency key of a request.
 
     Raises:
         InvalidInput: the key isn't 1 to 255 visible ASCII characters.
     """
-    key = request.headers.get("idempotency-key")
+    key = _header(request, "Idempotency-Key")
     if key is None:
         return None
     if not KEY.fullmatch(key):
         fault = Fault("Idempotency-Key", "it must be 1 to 255 visible ASCII characters")
         raise InvalidInput("The idempotency key can't be used.", faults=(fault,))
-    caller = request.scope.get("planstore.caller", "anonymous")
-    return Idempotency(
-        key=key,
-        scope=f"{caller} {request.method} {route}",
-        fingerprint=hashlib.sha256(body).digest(),
-    )
+    return Idempotency(key, caller=request.scope.get("planstore.caller", "anonymous"))
+
+
+def _header(request: Request, name: str) -> str | None:
+    values = request.headers.getlist(name)
+    if len(values) > 1:
+        fault = Fault(name, f"it is given {len(values)} times; once is allowed")
+        raise InvalidInput(f"{name} is given more than once.", faults=(fault,))
+    return values[0].strip() if values else None

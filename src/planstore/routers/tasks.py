@@ -39,7 +39,7 @@ async def create_task(request: Request) -> Response:
     reading.parse_query(request, NoQuery)
     task = await context.store.create_task(
         reading.parse_body(body, TaskCreate, limits=context.limits),
-        idempotency=reading.parse_idempotency(request, body, route="/tasks/"),
+        idempotency=reading.parse_idempotency(request),
     )
     return answering.one(task, status=201)
 
@@ -58,7 +58,7 @@ async def create_tasks(request: Request) -> Response:
     reading.parse_query(request, NoQuery)
     created = await context.store.create_tasks(
         reading.parse_body(body, TaskBatch, limits=context.limits),
-        idempotency=reading.parse_idempotency(request, body, route="/tasks/batch"),
+        idempotency=reading.parse_idempotency(request),
     )
     return answering.whole(CreatedTasks.model_construct(tasks=created), status=201)
 
@@ -80,7 +80,7 @@ async def update_task(request: Request) -> Response:
         task_id,
         reading.parse_body(body, TaskUpdate, limits=context.limits),
         expected_version=reading.parse_if_match(request),
-        idempotency=reading.parse_idempotency(request, body, route=f"/tasks/{task_id}"),
+        idempotency=reading.parse_idempotency(request),
     )
     return answering.one(task)
 

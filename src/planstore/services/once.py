@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import asyncpg
 
-from planstore.errors import IdempotencyInFlight, IdempotencyMismatch, PlanStoreError
+from planstore.errors import IdempotencyInFlight, IdempotencyMismatch, PlanStoreError, Unavailable
 from planstore.services import refusals
 from planstore.services.refusals import KeyTaken
 from planstore.sql import idempotency as keys
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine
 
     from planstore.db import Database
-    from planstore.models.idempotency import Idempotency
+    from planstore.models.idempotency import RequestKey
     from planstore.sql.connection import Row
 
 T = TypeVar("T")
@@ -29,6 +29,7 @@ PATIENCE: Final = timedelta(seconds=5)
 """How long a repetition waits for the first request to be answered."""
 
 _BITE: Final = 1_000
+_ATTEMPTS: Final = 5
 
 
 class Writes:
@@ -42,32 +43,36 @@ class Writes:
         self._database = database
         self._under_way: set[asyncio.Task[Any]] = set()
 
-    async def finish(self) -> None:
-        """Wait for what is under way."""
+    async def finish(self, *, within: timedelta) -> int:
+        """Wait for what is under way; answers how many writes are still not done.
+
+        They are left to the database, and whether they take place is not known here.
+        """
         if self._under_way:
-            await asyncio.wait(self._under_way)
+            await asyncio.wait(self._under_way, timeout=within.total_seconds())
+        return len(self._under_way)
 
     async def do(
         self,
         work: Callable[[], Coroutine[Any, Any, T]],
         *,
-        idempotency: Idempotency | None,
+        key: RequestKey | None,
         replay: Callable[[Any], T],
     ) -> T:
         """Do ``work``, or ``replay`` the answer that is kept under the key.
 
         Raises:
-            IdempotencyInFlight: the first request with this key is not answered within 5 s.
+            IdempotencyInFlight: the request, or the first one with its key, takes over 5 s.
             IdempotencyMismatch: the key belongs to another request.
         """
-        if idempotency is None:
+        if key is None:
             return await asyncio.shield(self._begin(_said(work)))
-        task = self._begin(self._once(work, idempotency, replay))
+        task = self._begin(self._once(work, key, replay))
         done, _ = await asyncio.wait({task}, timeout=PATIENCE.total_seconds())
         if not done:
             raise IdempotencyInFlight(
-                f"the request with the idempotency key {idempotency.key!r} is still being carried "
-                "out: repeat it in a while to get its answer"
+                f"what was asked with the idempotency key {key.key!r} is still being carried "
+                "out: repeat the request in a while to get its answer"
             )
         return task.result()
 
@@ -85,7 +90,7 @@ class Writes:
     async def _once(
         self,
         work: Callable[[], Awaitable[T]],
-        idempotency: Idempotency,
+        key: RequestKey,
         replay: Callable[[Any], T],
     ) -> T:
         """Try first and look after: repetitions are rare, and the work itself finds the key.
@@ -98,23 +103,23 @@ class Writes:
             try:
                 return await _said(work)
             except (KeyTaken, PlanStoreError) as refusal:
-                kept = await self._kept(idempotency)
+                kept = await self._kept(key)
                 if kept is None:
                     if isinstance(refusal, KeyTaken):
                         continue
                     raise
-            if kept["fingerprint"] != idempotency.fingerprint:
+            if kept["fingerprint"] != key.fingerprint:
                 raise IdempotencyMismatch(
-                    f"the idempotency key {idempotency.key!r} was used for another request: "
+                    f"the idempotency key {key.key!r} was used for another request: "
                     "a repetition has the same body, a new request a new key"
                 )
             return replay(kept["response"])
 
-    async def _kept(self, idempotency: Idempotency) -> Row | None:
+    async def _kept(self, key: RequestKey) -> Row | None:
         async with self._database.connection() as conn:
-            kept = await keys.kept(conn, idempotency, lifetime=KEY_LIFETIME)
+            kept = await keys.kept(conn, key, lifetime=KEY_LIFETIME)
             if kept is not None and kept["is_expired"]:
-                await keys.forget(conn, idempotency, lifetime=KEY_LIFETIME)
+                await keys.forget(conn, key, lifetime=KEY_LIFETIME)
                 return None
         return kept
 
@@ -130,8 +135,16 @@ class Writes:
 
 
 async def _said(work: Callable[[], Awaitable[T]]) -> T:
-    """Do ``work``; a constraint that it runs into is said as an error of ours."""
-    try:
-        return await work()
-    except asyncpg.UniqueViolationError as error:
-        raise refusals.of_violation(error) from error
+    """Do ``work``; what the database has against it is said as an error of ours.
+
+    A deadlock undid one of the rivals whole, so it can simply be done again.
+    """
+    for attempts_left in reversed(range(_ATTEMPTS)):
+        try:
+            return await work()
+        except asyncpg.UniqueViolationError as error:
+            raise refusals.of_violation(error) from error
+        except asyncpg.DeadlockDetectedError as error:
+            if not attempts_left:
+                raise Unavailable("Rivals for the same rows were in the way; try again.") from error
+    raise AssertionError

@@ -12,17 +12,17 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from uuid import UUID
 
-    from planstore.models.idempotency import Idempotency
+    from planstore.models.idempotency import RequestKey
     from planstore.models.task import TaskDraft
 
 
 def new_tasks(
-    plan_id: UUID, drafts: Sequence[TaskDraft], *, idempotency: Idempotency | None = None
+    plan_id: UUID, drafts: Sequence[TaskDraft], *, key: RequestKey | None = None
 ) -> list[NewTask]:
     """Return what is to be added to a plan, each task with an id and a place."""
     places = _places(draft.sequence_order for draft in drafts)
     return [
-        NewTask(draft.id or uuid7(), plan_id, draft, *place, idempotency)
+        NewTask(draft.id or uuid7(), plan_id, draft, *place, key)
         for draft, place in zip(drafts, places, strict=True)
     ]
 

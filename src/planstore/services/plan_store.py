@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from pydantic import MISSING
@@ -35,6 +37,12 @@ if TYPE_CHECKING:
 
 DEFAULT_LIMIT: Final = 100
 """How many items a list has where no limit is given."""
+
+
+FINISH_PATIENCE: Final = timedelta(seconds=1)
+"""How long writes under way are waited for when the store is closed."""
+
+logger = logging.getLogger("planstore")
 
 
 class PlanStore:
@@ -73,7 +81,12 @@ class PlanStore:
             try:
                 yield store
             finally:
-                await store._writes.finish()
+                await store._finish()
+
+    async def _finish(self) -> None:
+        left = await self._writes.finish(within=FINISH_PATIENCE)
+        if left:
+            logger.warning("%d writes are still at work; the database ends them by itself", left)
 
     @property
     def where(self) -> str:
@@ -90,26 +103,26 @@ class PlanStore:
         """
         plan_id = plan.id or uuid7()
         new = new_tasks(plan_id, plan.tasks)
+        key = idempotency and idempotency.of("create_plan", plan)
 
         async def alone() -> Plan:
             async with self._database.connection() as conn:
-                return _plan(
-                    await plans.create(conn, plan, plan_id=plan_id, idempotency=idempotency)
-                )
+                return _plan(await plans.create(conn, plan, plan_id=plan_id, key=key))
 
         async def with_tasks() -> Plan:
             async with self._database.transaction() as conn:
-                await plans.create(conn, plan, plan_id=plan_id, idempotency=None)
+                await plans.create(conn, plan, plan_id=plan_id, key=None)
+                await tasks.expect_many(conn)
                 await tasks.create(conn, new)
                 row = await plans.get(conn, plan_id)
                 assert row is not None
                 made = _plan(row)
-                if idempotency is not None:
-                    await keys.keep(conn, idempotency, made.model_dump(mode="json"))
+                if key is not None:
+                    await keys.keep(conn, key, made.model_dump(mode="json"))
             return made
 
         return await self._writes.do(
-            with_tasks if new else alone, idempotency=idempotency, replay=Plan.model_validate
+            with_tasks if new else alone, key=key, replay=Plan.model_validate
         )
 
     async def get_plan(self, plan_id: UUID) -> Plan:
@@ -143,30 +156,28 @@ class PlanStore:
             InvalidTransition: the status doesn't allow it.
             VersionMismatch: the plan isn't at ``expected_version``.
         """
+        key = idempotency and idempotency.of(f"update_plan {plan_id}", update)
+        changes = _changes(update, PLAN_KEPT - {"closed_at"})
 
         async def work() -> Plan:
-            if named := _named(update) & PLAN_KEPT:
-                refusals.of_kept_fields(update, await self.get_plan(plan_id), named)
-            changes = _changes(update, PLAN_KEPT - {"closed_at"})
-
-            async def change(conn: Connection) -> list[Row]:
-                return await plans.change(
-                    conn,
-                    plan_id,
-                    changes,
-                    expected_version=expected_version,
-                    idempotency=idempotency,
-                )
-
-            rows = await self._with_fresh_sight(change, lambda conn: plans.lock(conn, plan_id))
+            basis = await _basis(update, PLAN_KEPT, lambda: self.get_plan(plan_id))
+            expected = basis if expected_version is None else expected_version
+            rows = await self._with_fresh_sight(
+                lambda conn: plans.change(
+                    conn, plan_id, changes, expected_version=expected, key=key
+                ),
+                lambda conn: plans.lock(conn, plan_id),
+            )
             if not rows:
                 raise refusals.no_plan(plan_id)
-            row = rows[0]
+            (row,) = rows
+            if row["verdict"] == "mismatch" and expected_version is None:
+                return await work()  # it changed since it was compared
             if row["verdict"] != "changed":
-                raise refusals.of_plan(row, plan_id, changes, expected=expected_version)
+                raise refusals.of_plan(row, plan_id, changes, expected=expected)
             return _plan(row)
 
-        return await self._writes.do(work, idempotency=idempotency, replay=Plan.model_validate)
+        return await self._writes.do(work, key=key, replay=Plan.model_validate)
 
     async def create_task(
         self, task: TaskCreate, *, idempotency: Idempotency | None = None
@@ -178,7 +189,8 @@ class PlanStore:
             PlanClosed: the plan was closed by hand.
             AlreadyExists: the id is taken, or the name in its plan.
         """
-        new = new_tasks(task.plan_id, [task], idempotency=idempotency)
+        key = idempotency and idempotency.of("create_task", task)
+        new = new_tasks(task.plan_id, [task], key=key)
 
         async def work() -> Task:
             rows = await self._with_fresh_sight(
@@ -187,7 +199,7 @@ class PlanStore:
             (created,) = _created(rows, task.plan_id)
             return created
 
-        return await self._writes.do(work, idempotency=idempotency, replay=Task.model_validate)
+        return await self._writes.do(work, key=key, replay=Task.model_validate)
 
     async def create_tasks(
         self, batch: TaskBatch, *, idempotency: Idempotency | None = None
@@ -199,19 +211,19 @@ class PlanStore:
             PlanClosed: the plan was closed by hand.
             AlreadyExists: an id is taken, or a name in the plan.
         """
+        key = idempotency and idempotency.of("create_tasks", batch)
         new = new_tasks(batch.plan_id, batch.tasks)
 
         async def work() -> list[Task]:
             async with self._database.transaction() as conn:
                 await plans.lock(conn, batch.plan_id)
+                await tasks.expect_many(conn)
                 created = _created(await tasks.create(conn, new), batch.plan_id)
-                if idempotency is not None:
-                    await keys.keep(conn, idempotency, TASK_LIST.dump_python(created, mode="json"))
+                if key is not None:
+                    await keys.keep(conn, key, TASK_LIST.dump_python(created, mode="json"))
             return created
 
-        return await self._writes.do(
-            work, idempotency=idempotency, replay=TASK_LIST.validate_python
-        )
+        return await self._writes.do(work, key=key, replay=TASK_LIST.validate_python)
 
     async def get_task(self, task_id: UUID) -> Task:
         """Return the task.
@@ -246,32 +258,28 @@ class PlanStore:
             AlreadyExists: another task of the plan has the name.
             VersionMismatch: the task isn't at ``expected_version``.
         """
+        key = idempotency and idempotency.of(f"update_task {task_id}", update)
+        changes = _changes(update, TASK_KEPT)
 
         async def work() -> Task:
-            if named := _named(update) & TASK_KEPT:
-                refusals.of_kept_fields(update, await self.get_task(task_id), named)
-            changes = _changes(update, TASK_KEPT)
-
-            async def change(conn: Connection) -> list[Row]:
-                return await tasks.change(
-                    conn,
-                    task_id,
-                    changes,
-                    expected_version=expected_version,
-                    idempotency=idempotency,
-                )
-
+            basis = await _basis(update, TASK_KEPT, lambda: self.get_task(task_id))
+            expected = basis if expected_version is None else expected_version
             rows = await self._with_fresh_sight(
-                change, lambda conn: plans.lock_of_task(conn, task_id)
+                lambda conn: tasks.change(
+                    conn, task_id, changes, expected_version=expected, key=key
+                ),
+                lambda conn: plans.lock_of_task(conn, task_id),
             )
             if not rows:
                 raise refusals.no_task(task_id)
-            row = rows[0]
+            (row,) = rows
+            if row["verdict"] == "mismatch" and expected_version is None:
+                return await work()  # it changed since it was compared
             if row["verdict"] not in {"changed", "same"}:
-                raise refusals.of_task(row, task_id, changes, expected=expected_version)
+                raise refusals.of_task(row, task_id, changes, expected=expected)
             return _task(row)
 
-        return await self._writes.do(work, idempotency=idempotency, replay=Task.model_validate)
+        return await self._writes.do(work, key=key, replay=Task.model_validate)
 
     async def list_tasks(
         self,
@@ -351,6 +359,26 @@ class PlanStore:
 
 
 _MAX_OFFSET: Final = 1_000_000_000
+
+
+async def _basis(
+    update: PlanUpdate | TaskUpdate,
+    kept: frozenset[str],
+    read: Callable[[], Awaitable[Plan | Task]],
+) -> int | None:
+    """Return the version that an update was made from, where it names fields that are kept.
+
+    An object that is sent back as it was read is meant for what it was read of.
+
+    Raises:
+        InvalidInput: a kept field has another value than the stored one.
+    """
+    named = _named(update) & kept
+    if not named:
+        return None
+    current = await read()
+    refusals.of_kept_fields(update, current, named)
+    return current.version
 
 
 def _named(update: PlanUpdate | TaskUpdate) -> set[str]:

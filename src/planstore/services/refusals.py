@@ -15,6 +15,7 @@ from planstore.errors import (
     ResultConflict,
     VersionMismatch,
 )
+from planstore.models.fields import NO_VERSION
 from planstore.models.plan import PLAN_LIFECYCLE, PlanStatus
 from planstore.models.task import TASK_LIFECYCLE, TaskStatus
 
@@ -88,8 +89,9 @@ def of_task(row: Row, task_id: UUID, changes: Mapping[str, Any], *, expected: in
 
 
 def _mismatch(noun: str, which: UUID, version: int, expected: int | None) -> VersionMismatch:
+    other = "the one that was expected" if expected == NO_VERSION else f"{expected}"
     return VersionMismatch(
-        f"{noun} {which} is at version {version}, not {expected}: read it again and decide anew"
+        f"{noun} {which} is at version {version}, not {other}: read it again and decide anew"
     )
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from datetime import timedelta
 
-    from planstore.models.idempotency import Idempotency
+    from planstore.models.idempotency import RequestKey
     from planstore.sql.connection import Connection, Row
 
 _KEEP: Final = """
@@ -16,9 +16,9 @@ values ($1, $2, $3, $4)
 """
 
 
-async def keep(conn: Connection, idempotency: Idempotency, response: object) -> None:
+async def keep(conn: Connection, key: RequestKey, response: object) -> None:
     """Keep an answer under its key, where the work took more than one statement."""
-    await conn.execute(_KEEP, *idempotency.row, response)
+    await conn.execute(_KEEP, *key.row, response)
 
 
 _KEPT: Final = """
@@ -29,9 +29,9 @@ where k.scope = $1
 """
 
 
-async def kept(conn: Connection, idempotency: Idempotency, *, lifetime: timedelta) -> Row | None:
+async def kept(conn: Connection, key: RequestKey, *, lifetime: timedelta) -> Row | None:
     """Return what was answered under the key: ``fingerprint``, ``response``, ``is_expired``."""
-    return await conn.fetchrow(_KEPT, idempotency.scope, idempotency.key, lifetime)
+    return await conn.fetchrow(_KEPT, key.scope, key.key, lifetime)
 
 
 _FORGET: Final = """
@@ -42,9 +42,9 @@ where k.scope = $1
 """
 
 
-async def forget(conn: Connection, idempotency: Idempotency, *, lifetime: timedelta) -> None:
+async def forget(conn: Connection, key: RequestKey, *, lifetime: timedelta) -> None:
     """Remove the key where its lifetime is over."""
-    await conn.execute(_FORGET, idempotency.scope, idempotency.key, lifetime)
+    await conn.execute(_FORGET, key.scope, key.key, lifetime)
 
 
 _FORGET_OLD: Final = """

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from uuid import UUID
 
-    from planstore.models.idempotency import Idempotency
+    from planstore.models.idempotency import RequestKey
     from planstore.models.plan import PlanCreate
     from planstore.sql.connection import Connection, Row
 
@@ -71,7 +71,7 @@ select {", ".join(_PLAN)} from created
 
 
 async def create(
-    conn: Connection, plan: PlanCreate, *, plan_id: UUID, idempotency: Idempotency | None
+    conn: Connection, plan: PlanCreate, *, plan_id: UUID, key: RequestKey | None
 ) -> Row:
     """Make a plan."""
     row = await conn.fetchrow(
@@ -85,7 +85,7 @@ async def create(
         plan.current_step,
         plan.metadata,
         plan.auto_complete,
-        *(idempotency.row if idempotency else (None, None, None)),
+        *(key.row if key else (None, None, None)),
     )
     assert row is not None
     return row
@@ -247,6 +247,7 @@ weighed as materialized (
     w.id,
     case when w.is_closing then c.gate_order else p.gate_order end as gate_order,
     case when w.is_closing then l.unfinished else p.gate_unfinished end as gate_unfinished,
+    p.task_count,
     p.unfinished_tasks - (select count(*) from unstarted) as unfinished_tasks,
     case
       when w.is_closing then c.live
@@ -310,6 +311,9 @@ changed as (
     updated_at = now(),
     closed_at = f.closed_at,
     computed_step = coalesce(g.gate_order, p.computed_step),
+    -- PostgreSQL checks constraints before it notices that a row was updated meanwhile, so all
+    -- that a constraint compares comes from the locked row.
+    task_count = g.task_count,
     unfinished_tasks = g.unfinished_tasks,
     live_tasks = g.live_tasks,
     gate_order = g.gate_order,
@@ -365,7 +369,7 @@ async def change(
     changes: Mapping[str, Any],
     *,
     expected_version: int | None,
-    idempotency: Idempotency | None,
+    key: RequestKey | None,
 ) -> list[Row]:
     """Set the fields of a plan that ``changes`` names; answers the plan with ``verdict``.
 
@@ -381,5 +385,5 @@ async def change(
         list(changes),
         *(changes.get(name) for name, _ in _FIELDS),
         expected_version,
-        *(idempotency.row if idempotency else (None, None, None)),
+        *(key.row if key else (None, None, None)),
     )

@@ -29,7 +29,7 @@ from planstore.sql.fragments import (
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from planstore.models.idempotency import Idempotency
+    from planstore.models.idempotency import RequestKey
     from planstore.models.task import TaskDraft
     from planstore.sql.connection import Connection, Row
 
@@ -211,7 +211,7 @@ class NewTask:
     """Its order is so much more than the last one of its plan …"""
     at_least: int | None
     """… and not less than this."""
-    idempotency: Idempotency | None = None
+    key: RequestKey | None = None
 
     @property
     def row(self) -> tuple[Any, ...]:
@@ -220,7 +220,7 @@ class NewTask:
         return (
             *(self.id, self.plan_id, task.name, task.agent_id, task.description, task.task_type),
             *(task.input_data, task.metadata, self.after_last, self.at_least),
-            *(self.idempotency.row if self.idempotency else (None, None, None)),
+            *(self.key.row if self.key else (None, None, None)),
         )
 
 
@@ -231,6 +231,14 @@ async def create(conn: Connection, new: Sequence[NewTask]) -> list[Row]:
     ``stale``: nothing was done for the plan; call again with it locked before.
     """
     return await conn.fetch(_CREATE, *zip(*(each.row for each in new), strict=True))
+
+
+async def expect_many(conn: Connection) -> None:
+    """Have `create` planned for as many tasks as are given, until the transaction ends.
+
+    The plan that is kept for it is right for a handful, and quadratic for thousands.
+    """
+    await conn.execute("set local plan_cache_mode = force_custom_plan")
 
 
 _FIELDS: Final = (
@@ -266,9 +274,12 @@ def _is_changed(field: str, kind: str) -> str:
     return f"('{field}', to_json(w.{field}), w.{field}{cast} is distinct from t.{field}{cast})"
 
 
-# The parameters: $1 the task, $2 the fields that are named, $3 whether the plan is concerned
-# (status or sequence_order is named), then the fields' values, the expected version and the
-# idempotency key.
+_CONCERNING_PLAN: Final = frozenset({"status", "sequence_order", "name"})
+"""What a task has in common with the others of its plan. A name is: two tasks that take each
+other's at once would each wait for the other, did they not wait for the plan."""
+
+# The parameters: $1 the task, $2 the fields that are named, $3 whether the plan is concerned,
+# then the fields' values, the expected version and the idempotency key.
 _CHANGE: Final = f"""
 with given as materialized (
   select {_GIVEN}, ${len(_FIELDS) + 4}::bigint as version
@@ -426,7 +437,6 @@ judged as materialized (
       when 'status' = any ($2)
         and not t.is_move
         and t.status = {TASK_COMPLETED}
-        and t.output_data is not null
         and t.output_data::text is distinct from w.output_data::text then 'conflict'
       when c.payload is null then 'same'
       when not plan.is_fresh
@@ -569,7 +579,7 @@ async def change(
     changes: Mapping[str, Any],
     *,
     expected_version: int | None,
-    idempotency: Idempotency | None,
+    key: RequestKey | None,
 ) -> list[Row]:
     """Set the fields of a task that ``changes`` names; answers the task with ``verdict``.
 
@@ -582,10 +592,10 @@ async def change(
         _CHANGE,
         task_id,
         list(changes),
-        not changes.keys().isdisjoint({"status", "sequence_order"}),
+        not changes.keys().isdisjoint(_CONCERNING_PLAN),
         *(changes.get(name) for name, _ in _FIELDS),
         expected_version,
-        *(idempotency.row if idempotency else (None, None, None)),
+        *(key.row if key else (None, None, None)),
     )
 
 

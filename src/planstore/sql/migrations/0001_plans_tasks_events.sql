@@ -6,8 +6,6 @@
 -- is (`tasks`), with all indexes for lists, and where it stands (`task_states`), with none but
 -- its key. Its output is written with its last state, so it isn't copied either.
 
-create schema if not exists planstore;
-
 create table planstore.plans (
   id uuid not null,
   goal_id uuid,
