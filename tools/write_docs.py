@@ -149,7 +149,7 @@ def errors() -> str:
         "Over HTTP an error is `application/problem+json` (RFC 9457); in Python it is an exception",
         "of `planstore.errors`. The `code` never changes its meaning. `errors` names every fault",
         "of a request at once, each with a JSON pointer into the body (`/steps/0`), `?name` for a",
-        "query parameter, or `{name}` for a part of the path.",
+        "query parameter, `{name}` for a part of the path, or the name of a header.",
         "",
         "| code | HTTP | exception | what it means |",
         "| --- | --- | --- | --- |",
