@@ -47,6 +47,9 @@ FINISHED: Final = frozenset({TaskStatus.COMPLETED, TaskStatus.SKIPPED})
 ENDED: Final = FINISHED | {TaskStatus.FAILED}
 """Finished or failed: no run goes on and none is to come by itself."""
 
+BUSY: Final = frozenset({TaskStatus.RUNNING, TaskStatus.BLOCKED})
+"""Running or held: something may come of it whatever the order of its plan."""
+
 UNSTARTED: Final = frozenset({TaskStatus.PENDING, TaskStatus.BLOCKED})
 """What closing the plan skips."""
 

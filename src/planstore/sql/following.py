@@ -24,6 +24,8 @@ from planstore.sql.fragments import (
     PLAN_DRAFT,
     PLAN_FAILED,
     PLAN_SEQUENTIAL,
+    TASK_BUSY,
+    TASK_PENDING,
     event_of,
 )
 
@@ -48,6 +50,16 @@ PLAN_COUNTS: Final = f"""
 IS_FRESH: Final = "p.xmin = seen.xmin"
 """Whether the statement's snapshot is as new as the lock on the plan: nothing about the plan
 changed between the two, so what the statement reads of the plan's other rows is true."""
+
+
+def is_live(status: str, *, order: str, gate: str) -> str:
+    """An expression for whether something may come of a task of ``plan`` by itself.
+
+    It may where the task runs or is held, or is pending and its turn has come. All arguments are
+    SQL expressions.
+    """
+    return f"""{status} in {TASK_BUSY}
+      or {status} = {TASK_PENDING} and (not plan.is_sequential or {order} <= {gate})"""
 
 
 def settled(status: str, *, task_count: str, unfinished: str, live: str, auto: str) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from planstore.models.plan import FINAL, SEQUENTIAL, SETTLED, PlanStatus
-from planstore.models.task import ENDED, FINISHED, UNSTARTED, TaskStatus
+from planstore.models.task import BUSY, ENDED, FINISHED, UNSTARTED, TaskStatus
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -41,9 +41,39 @@ def columns(names: Iterable[str], *, of: str) -> str:
     return ", ".join(f"{of}.{name}" for name in names)
 
 
+Fields = tuple[tuple[str, str], ...]
+"""Columns that a client may set, each with its type."""
+
+
+def given(fields: Fields, *, first: int) -> str:
+    """``$4::text as name, …``: the parameters from ``first`` on, by the names of the fields."""
+    return ", ".join(
+        f"${number}::{kind} as {name}" for number, (name, kind) in enumerate(fields, start=first)
+    )
+
+
+def new_value(field: str, *, of: str, otherwise: str | None = None) -> str:
+    """The field's new value: the client's where $2 names the field, else what it was."""
+    kept = otherwise or f"{of}.{field}"
+    return f"case when '{field}' = any ($2) then given.{field} else {kept} end as {field}"
+
+
+def compared(fields: Fields, *, new: str, old: str) -> str:
+    """Rows of field, new value, and whether it differs from the old one.
+
+    The type json has no equality of its own; its text is what was sent.
+    """
+    casts = {name: "::text" if kind == "json" else "" for name, kind in fields}
+    return ",\n      ".join(
+        f"('{name}', to_json({new}.{name}), {new}.{name}{cast} is distinct from {old}.{name}{cast})"
+        for name, cast in casts.items()
+    )
+
+
 TASK_FINISHED: Final = one_of(FINISHED)
 TASK_ENDED: Final = one_of(ENDED)
 TASK_UNSTARTED: Final = one_of(UNSTARTED)
+TASK_BUSY: Final = one_of(BUSY)
 TASK_PENDING: Final = f"'{TaskStatus.PENDING.value}'"
 TASK_RUNNING: Final = f"'{TaskStatus.RUNNING.value}'"
 TASK_BLOCKED: Final = f"'{TaskStatus.BLOCKED.value}'"

@@ -15,10 +15,9 @@ from planstore.sql.fragments import (
     PLAN_FINAL,
     PLAN_SEQUENTIAL,
     PLAN_SETTLED,
-    TASK_BLOCKED,
+    TASK_BUSY,
     TASK_FINISHED,
     TASK_PENDING,
-    TASK_RUNNING,
     TASK_UNSTARTED,
 )
 
@@ -45,7 +44,7 @@ with of_order as (
     t.sequence_order,
     count(*) as tasks,
     count(*) filter (where s.status not in {TASK_FINISHED}) as unfinished,
-    count(*) filter (where s.status in ({TASK_RUNNING}, {TASK_BLOCKED})) as busy,
+    count(*) filter (where s.status in {TASK_BUSY}) as busy,
     count(*) filter (where s.status = {TASK_PENDING}) as pending
   from planstore.tasks t
   join planstore.task_states s on s.plan_id = t.plan_id and s.task_id = t.id

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from planstore.models.plan import PLAN_LIFECYCLE
+from planstore.models.plan import PLAN_LIFECYCLE, Plan
 from planstore.models.task import TASK_LIFECYCLE
 from planstore.sql.following import IS_FRESH, PLAN_COUNTS, next_step, settled
 from planstore.sql.fragments import (
@@ -12,14 +12,16 @@ from planstore.sql.fragments import (
     PLAN_DRAFT,
     PLAN_FINAL,
     PLAN_SEQUENTIAL,
-    TASK_BLOCKED,
+    TASK_BUSY,
     TASK_FINISHED,
     TASK_PENDING,
-    TASK_RUNNING,
     TASK_SKIPPED,
     TASK_UNSTARTED,
     columns,
+    compared,
     event_of,
+    given,
+    new_value,
 )
 
 if TYPE_CHECKING:
@@ -42,8 +44,7 @@ _FIELDS: Final = (
 )
 """What a client may set, with its type, in the order of the parameters of `_CHANGE` from $3 on."""
 
-_KEPT: Final = ("id", "revision", "version", "created_at", "updated_at", "closed_at")
-_PLAN: Final = ("id", *(name for name, _ in _FIELDS), *_KEPT[1:])
+_PLAN: Final = tuple(Plan.model_fields)
 
 _CREATE: Final = f"""
 with created as (
@@ -120,26 +121,11 @@ async def lock_of_task(conn: Connection, task_id: UUID) -> None:
     await conn.execute(_LOCK_OF_TASK, task_id)
 
 
-_GIVEN: Final = ", ".join(
-    f"${number}::{kind} as {name}" for number, (name, kind) in enumerate(_FIELDS, start=3)
-)
-
-
-def _new(field: str) -> str:
-    return f"case when '{field}' = any ($2) then given.{field} else p.{field} end as {field}"
-
-
-def _is_changed(field: str, kind: str) -> str:
-    # The type json has no equality of its own; its text is what was sent.
-    cast = "::text" if kind == "json" else ""
-    return f"('{field}', to_json(f.{field}), f.{field}{cast} is distinct from p.{field}{cast})"
-
-
 # The parameters: $1 the plan, $2 the fields that are named, then the fields' values, the expected
 # version and the idempotency key.
 _CHANGE: Final = f"""
 with given as materialized (
-  select {_GIVEN}, ${len(_FIELDS) + 3}::bigint as version
+  select {given(_FIELDS, first=3)}, ${len(_FIELDS) + 3}::bigint as version
 ),
 seen as materialized (
   select p.id, p.xmin from planstore.plans p where p.id = $1
@@ -155,7 +141,7 @@ plan as materialized (
 wanted as materialized (
   select
     p.id,
-    {", ".join(_new(name) for name, _ in _FIELDS)},
+    {", ".join(new_value(name, of="p") for name, _ in _FIELDS)},
     'status' = any ($2) and given.status <> p.status as is_move,
     -- A plan that has settled by itself can still be closed; but one that is sent back whole,
     -- as it was read, says with closed_at that it is not.
@@ -219,7 +205,7 @@ tasks_recorded as (
 counted as materialized (
   select
     min(t.sequence_order) as gate_order,
-    count(*) filter (where s.status in ({TASK_RUNNING}, {TASK_BLOCKED})) as live,
+    count(*) filter (where s.status in {TASK_BUSY}) as live,
     count(*) filter (where s.status = {TASK_PENDING}) as pending,
     count(*) filter (where s.status = {TASK_PENDING} and t.sequence_order = p.gate_order)
       as pending_at_gate
@@ -292,7 +278,7 @@ changes as materialized (
   select json_object_agg(c.field, c.value) as payload
   from plan p, followed f, lateral (
     values
-      {", ".join(_is_changed(*each) for each in (*_FIELDS, ("closed_at", "timestamptz")))}
+      {compared((*_FIELDS, ("closed_at", "timestamptz")), new="f", old="p")}
   ) c (field, value, is_changed)
   where c.is_changed
 ),

@@ -1,0 +1,20 @@
+"""The columns of a task, which is two rows: what it is (``t``), and where it stands (``s``)."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from planstore.sql.fragments import columns
+
+OF_TASK: Final = (
+    *("id", "plan_id", "name", "agent_id", "description", "task_type", "input_data"),
+    *("metadata", "sequence_order", "created_at"),
+)
+OF_STATE: Final = (
+    *("output_data", "error", "status", "version", "updated_at", "started_at", "completed_at"),
+)
+ALL: Final = (*OF_TASK, *OF_STATE)
+
+TASK: Final = f"{columns(OF_TASK, of='t')}, {columns(OF_STATE, of='s')}"
+TASKS: Final = """planstore.tasks t
+join planstore.task_states s on s.plan_id = t.plan_id and s.task_id = t.id"""
