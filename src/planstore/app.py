@@ -59,7 +59,7 @@ def create_app(context: Context | None, admission: Admission | None = None) -> F
             CORSMiddleware,
             allow_origins=sorted(admission.allowed_origins),
             allow_methods=["GET", "POST", "PUT", "PATCH", "DELETE"],
-            allow_headers=["Authorization", "Content-Type", "X-API-Key", *HEADERS],
+            allow_headers=["Authorization", "Content-Type", "If-None-Match", "X-API-Key", *HEADERS],
             expose_headers=["ETag", "Link"],
         )
     plain = app.openapi

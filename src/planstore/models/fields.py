@@ -39,6 +39,10 @@ MAX_DIGITS: Final = 4_300
 """Of a whole number: a longer one can be written as JSON, but not be read again."""
 
 _TOO_LONG: Final = 10**MAX_DIGITS  # once: it takes longer to compute than all else about a number
+_STRING: Final = re.compile(rb'"(?:[^"\\]|\\.)*"')
+_BRACKETS: Final = bytes.maketrans(b"{}", b"[]")
+_ALL_ELSE: Final = bytes(byte for byte in range(256) if byte not in b"[]{}")
+
 _LONG_NUMBER: Final = re.compile(rb"\d{%d}" % (MAX_DIGITS + 1))
 
 
@@ -129,7 +133,7 @@ def free_json(value: Any, info: ValidationInfo) -> Any:
         raise PydanticCustomError("not_json", "it isn't JSON: {why}", {"why": str(error)}) from None
     # Looking at the text first keeps the walk, which is slow, for inputs that may need it.
     is_suspicious = (
-        text.count(b"{") + text.count(b"[") > depth
+        _is_deeper(text, depth)
         or b"\\u0000" in text
         or b"NaN" in text
         or b"Infinity" in text
@@ -142,6 +146,21 @@ def free_json(value: Any, info: ValidationInfo) -> Any:
             {"why": "; ".join(f"{why} at {at or '/'}" for at, why in faults), "faults": faults},
         )
     return value
+
+
+def _is_deeper(text: bytes, depth: int) -> bool:
+    """Whether objects and lists are nested deeper than ``depth`` in a JSON text.
+
+    With all but the brackets gone, each pass takes the innermost pairs away.
+    """
+    if text.count(b"{") + text.count(b"[") <= depth:
+        return False
+    brackets = _STRING.sub(b"", text).translate(_BRACKETS, _ALL_ELSE)
+    for _ in range(depth):
+        brackets = brackets.replace(b"[]", b"")
+        if not brackets:
+            return False
+    return True
 
 
 def json_faults(value: Any, depth: int, at: str = "") -> Iterator[tuple[str, str]]:
