@@ -63,8 +63,8 @@ def serve(
 ) -> None:
     """Serve the HTTP API, with an embedded PostgreSQL unless PLANSTORE_DATABASE_URL is set."""
     # Each command imports what it needs, so that help and version answer at once.
-    from planstore.serve import serve as serve_until_told  # noqa: PLC0415 - see above
-    from planstore.settings import read_settings  # noqa: PLC0415 - see above
+    from planstore.serve import serve as serve_until_told
+    from planstore.settings import read_settings
 
     logging.basicConfig(
         level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
@@ -84,8 +84,8 @@ def _print_json(listening: Listening) -> None:
 
 
 def _print_welcome(listening: Listening) -> None:
-    from rich.console import Console  # noqa: PLC0415 - see serve
-    from rich.markup import escape  # noqa: PLC0415 - see serve
+    from rich.console import Console
+    from rich.markup import escape
 
     url = listening.url
     where = f"data in {listening.data_dir}" if listening.data_dir else listening.database
@@ -111,7 +111,7 @@ def migrate(
     as_json: AsJson = False,
 ) -> None:
     """Bring the database's schema up to date."""
-    from planstore import migrations  # noqa: PLC0415 - see serve
+    from planstore import migrations
 
     if sql:
         typer.echo(migrations.script(), nl=False)
@@ -131,9 +131,9 @@ async def _with_database(work: Any, data_dir: Path | None, *, is_there: bool = F
 
     ``is_there``: an embedded PostgreSQL that isn't there is an error, and isn't made.
     """
-    from planstore.db import Database  # noqa: PLC0415 - see serve
-    from planstore.serve import database_url  # noqa: PLC0415 - see serve
-    from planstore.settings import read_settings  # noqa: PLC0415 - see serve
+    from planstore.db import Database
+    from planstore.serve import database_url
+    from planstore.settings import read_settings
 
     settings = read_settings(data_dir=data_dir)
     with database_url(settings, is_there=is_there) as (url, _):
@@ -155,7 +155,7 @@ def doctor(*, data_dir: DataDir = None, as_json: AsJson = False) -> None:
 
 
 async def _examine(database: Database) -> dict[str, Any]:
-    from planstore.services import doctor as looking  # noqa: PLC0415 - see serve
+    from planstore.services import doctor as looking
 
     report = await looking.examine(database)
     return {**asdict(report), "findings": [_plain(each) for each in report.findings]}
@@ -166,8 +166,8 @@ def _plain(finding: Finding) -> dict[str, Any]:
 
 
 def _print_report(report: dict[str, Any]) -> None:
-    from rich.console import Console  # noqa: PLC0415 - see serve
-    from rich.table import Table  # noqa: PLC0415 - see serve
+    from rich.console import Console
+    from rich.table import Table
 
     table = Table("check", "result", "what was found", box=None, padding=(0, 2, 0, 0))
     table.add_row("database", "[green]ok[/]", f"PostgreSQL {report['postgresql']}")
@@ -185,7 +185,7 @@ def _print_report(report: dict[str, Any]) -> None:
 @app.command()
 def openapi() -> None:
     """Print the OpenAPI document."""
-    from planstore.app import create_app  # noqa: PLC0415 - see serve
+    from planstore.app import create_app
 
     typer.echo(json.dumps(create_app(None).openapi(), indent=2))
 
@@ -199,6 +199,6 @@ def version(*, as_json: AsJson = False) -> None:
 @app.command()
 def demo(*, as_json: AsJson = False) -> None:
     """Carry a plan out on a temporary server of its own, to see it work."""
-    from planstore.demo import demo as run_demo  # noqa: PLC0415 - see serve
+    from planstore.demo import demo as run_demo
 
     run_demo(as_json=as_json)
