@@ -6,15 +6,19 @@ import json
 import os
 import subprocess
 import sys
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 import asyncpg
+import pytest
 
 from planstore import __version__
 from planstore.migrations import known
 from planstore.models import PlanCreate
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
     from pathlib import Path
 
     from planstore import PlanStore
@@ -112,3 +116,122 @@ async def test_doctor_says_what_is_broken_and_exits_with_1(
     table = planstore("doctor", PLANSTORE_DATABASE_URL=database_url)
     assert table.returncode == 1
     assert "broken" in table.stdout
+
+
+def sentence(failed: subprocess.CompletedProcess[str]) -> str:
+    """Assert that a command failed with one sentence and nothing else; return that."""
+    assert (failed.returncode, failed.stdout) == (1, "")
+    (line,) = failed.stderr.splitlines()
+    assert line.startswith("planstore: ")
+    return line
+
+
+@pytest.mark.parametrize("options", [[], ["--json"]])
+def test_doctor_does_not_make_what_it_is_to_look_at(tmp_path: Path, options: list[str]) -> None:
+    nowhere = tmp_path / "nowhere"
+
+    said = sentence(planstore("doctor", "--data-dir", str(nowhere), *options))
+
+    assert str(nowhere) in said
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_empty_database_url_is_one_that_is_not_set(tmp_path: Path) -> None:
+    nowhere = tmp_path / "nowhere"
+
+    failed = planstore("doctor", "--data-dir", str(nowhere), PLANSTORE_DATABASE_URL="")
+
+    assert f"There is no database in {nowhere}" in sentence(failed)
+
+
+async def test_doctor_says_that_a_schema_is_not_there_and_does_not_make_it(
+    postgres: Postgres,
+) -> None:
+    async with postgres.database(template="template1") as url:
+        report = planstore("doctor", "--json", PLANSTORE_DATABASE_URL=url)
+        table = planstore("doctor", PLANSTORE_DATABASE_URL=url)
+        conn = await asyncpg.connect(url)
+        schema = await conn.fetchval("select to_regnamespace('planstore')")
+        await conn.close()
+
+    assert (report.returncode, table.returncode) == (1, 1)
+    found = json.loads(report.stdout)
+    assert [finding["rule"] for finding in found["findings"]] == found["rules"] == ["schema"]
+    assert "planstore migrate" in found["findings"][0]["sentence"]
+    (row,) = [line for line in table.stdout.splitlines() if line.startswith("schema")]
+    assert "broken" in row
+    assert schema is None
+
+
+@asynccontextmanager
+async def stranger(postgres: Postgres, url: str) -> AsyncGenerator[tuple[str, str]]:
+    """Make a user who owns nothing; yields its name, and its URL of the same database.
+
+    What it comes to own goes with the database.
+    """
+    parts = urlsplit(url)
+    name = f"stranger_of_{parts.path.removeprefix('/')}"
+    conn = await asyncpg.connect(url)
+    await conn.execute(f"create role {name} login password 'secret'")
+    try:
+        place = parts.netloc.rpartition("@")[2]
+        yield name, parts._replace(netloc=f"{name}:secret@{place}").geturl()
+    finally:
+        await conn.execute(f"drop owned by {name} cascade")
+        await conn.execute(f"drop role {name}")
+        await conn.close()
+
+
+async def test_who_owns_the_schema_need_not_be_allowed_to_make_one(postgres: Postgres) -> None:
+    async with (
+        postgres.database(template="template1") as url,
+        stranger(postgres, url) as (name, own),
+    ):
+        refused = planstore("migrate", PLANSTORE_DATABASE_URL=own)
+        conn = await asyncpg.connect(url)
+        await conn.execute(f"create schema planstore authorization {name}")
+        await conn.close()
+        done = planstore("migrate", "--json", PLANSTORE_DATABASE_URL=own)
+        again = planstore("migrate", PLANSTORE_DATABASE_URL=own)
+        report = planstore("doctor", "--json", PLANSTORE_DATABASE_URL=own)
+
+    assert "grant it CREATE" in sentence(refused)
+    assert done.returncode == 0, done.stderr
+    assert [each["version"] for each in json.loads(done.stdout)] == [m.version for m in known()]
+    assert again.stdout == "the schema is up to date\n"
+    assert json.loads(report.stdout)["findings"] == []
+
+
+async def test_a_user_who_may_not_connect_is_told_what_is_missing(
+    postgres: Postgres, database_url: str
+) -> None:
+    conn = await asyncpg.connect(database_url)
+    database = await conn.fetchval("select current_database()")
+    await conn.execute(f"revoke connect on database {database} from public")
+    await conn.close()
+    async with stranger(postgres, database_url) as (_, own):
+        said = sentence(planstore("doctor", PLANSTORE_DATABASE_URL=own))
+
+    assert "CONNECT" in said
+    assert "secret" not in said
+
+
+def test_a_role_of_the_server_that_is_not_there_is_said(database_url: str) -> None:
+    mark = "&" if "?" in database_url else "?"
+
+    failed = planstore(
+        "migrate", PLANSTORE_DATABASE_URL=f"{database_url}{mark}target_session_attrs=standby"
+    )
+
+    assert "target_session_attrs" in sentence(failed)
+
+
+def test_demo_passes_by_a_proxy_of_the_environment() -> None:
+    dead = "http://127.0.0.1:1"
+    names = ("http_proxy", "https_proxy", "all_proxy")
+    proxies = {name: dead for each in names for name in (each, each.upper())}
+
+    shown = planstore("demo", "--json", **proxies, no_proxy="", NO_PROXY="")
+
+    assert shown.returncode == 0, shown.stderr
+    assert json.loads(shown.stdout)["plan"]["status"] == "completed"

@@ -93,11 +93,12 @@ def _print_welcome(listening: Listening) -> None:
     console.print(f"[bold]PlanStore {__version__}[/] listens on [bold green]{url}[/]")
     console.print(f"  PostgreSQL: {escape(where)}", soft_wrap=True)
     console.print("  Try next, in another terminal:", style="dim")
+    key = '-H "X-API-Key: $PLANSTORE_API_KEY" ' if listening.asks_for_key else ""
+    body = '{"steps": [{"step": 1}]}'
     console.print(f"    curl {url}/health")
-    console.print(
-        f'    curl -X POST {url}/plans/ -d \'{{"steps": [{{"step": 1}}]}}\'', markup=False
-    )
-    console.print(f"    open {url}/docs")
+    console.print(f"    curl -X POST {url}/plans/ {key}-d '{body}'", markup=False, soft_wrap=True)
+    if not listening.asks_for_key:
+        console.print(f"    open {url}/docs")
     console.print("  Ctrl-C stops it.", style="dim")
 
 

@@ -118,3 +118,13 @@ def test_a_served_key_opens_for_everybody_and_is_never_written(server_database: 
     assert KEY not in said
     assert "wr0ng" not in said
     assert "password" not in served.announced["database"]
+
+
+def test_a_key_that_was_read_from_a_file_with_its_newline_opens(server_database: str) -> None:
+    with (
+        serving(PLANSTORE_DATABASE_URL=server_database, PLANSTORE_API_KEY=f" {KEY}\n") as served,
+        served.client() as client,
+    ):
+        problem_of(client.get("/tasks/"), 401, "unauthorized")
+        for headers in ({"X-API-Key": KEY}, {"Authorization": f"Bearer {KEY}"}):
+            assert client.get("/tasks/", headers=headers).status_code == 200

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.http.wire import done, new_plan, new_task, problem_of
+from tests.http.wire import done, faults_of, new_plan, new_task, problem_of
 
 if TYPE_CHECKING:
     import httpx2
@@ -129,3 +129,45 @@ def test_a_condition_on_what_is_not_there_is_not_found(client: httpx2.Client) ->
     response = client.patch(path, json={}, headers={"If-Match": '"1"'})
 
     problem_of(response, 404, "not_found")
+
+
+def test_what_is_known_is_not_sent_to_whoever_asks_under_another_spelling(
+    client: httpx2.Client, item: tuple[str, Json]
+) -> None:
+    path, _ = item
+
+    for method in ("GET", "HEAD"):
+        response = client.request(method, f"{path}/", headers={"If-None-Match": '"1"'})
+        assert (response.status_code, response.headers["ETag"]) == (304, '"1"')
+
+
+@pytest.mark.parametrize("name", ["If-Match", "Idempotency-Key"])
+@pytest.mark.parametrize("second", ['"1"', '"2"'])
+def test_a_header_that_is_given_twice_is_refused_by_its_name(
+    client: httpx2.Client, ledger: Ledger, item: tuple[str, Json], name: str, second: str
+) -> None:
+    path, content = item
+    headers = [(name, '"1"'), (name.lower(), second)]
+
+    with ledger.unchanged():
+        response = client.patch(path, json=_change(content, 1), headers=headers)
+
+    assert faults_of(response).keys() == {name}
+
+
+@pytest.mark.parametrize("path", ["/plans/", "/tasks/", "/tasks/batch"])
+def test_a_key_that_is_given_twice_makes_nothing(
+    client: httpx2.Client, ledger: Ledger, path: str
+) -> None:
+    draft = {"description": "do it"}
+    plan_id = new_plan(client)["id"]
+    content: dict[str, Json] = {
+        "/plans/": {},
+        "/tasks/": {"plan_id": plan_id, **draft},
+        "/tasks/batch": {"plan_id": plan_id, "tasks": [draft]},
+    }
+
+    with ledger.unchanged():
+        headers = [("Idempotency-Key", "a"), ("Idempotency-Key", "b")]
+        response = client.post(path, json=content[path], headers=headers)
+        assert faults_of(response).keys() == {"Idempotency-Key"}

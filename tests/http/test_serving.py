@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 import socket
+import subprocess
 import tempfile
 import time
 from contextlib import ExitStack, closing
@@ -19,10 +20,9 @@ import pytest
 from planstore.migrations import known
 from planstore.settings import Settings
 from tests.http.wire import done, new_plan
-from tests.served import database_of, refusal, serving
+from tests.served import PATIENCE, command, database_of, environment, refusal, serving
 
 if TYPE_CHECKING:
-    import subprocess
     from collections.abc import Iterator
 
     from tests.conftest import Postgres
@@ -234,6 +234,7 @@ SETTINGS: Final = {
     "PLANSTORE_PORT": ("eighty", "PLANSTORE_PORT"),
     "PLANSTORE_MAX_BODY_BYTES": ("-1", "PLANSTORE_MAX_BODY_BYTES"),
     "PLANSTORE_POOLER": ("session", "PLANSTORE_POOLER"),
+    "PLANSTORE_ALLOWED_ORIGINS": ("https://board.example, *", "PLANSTORE_ALLOWED_ORIGINS"),
 }
 
 
@@ -246,6 +247,7 @@ def test_a_setting_that_can_not_be_used_is_said(name: str, value: str, meant: st
 
 def test_settings_limit_what_is_asked(url: str) -> None:
     limits = {"MAX_BODY_BYTES": "2000", "MAX_STEPS": "2", "MAX_DESCRIPTION": "5", "MAX_LIMIT": "3"}
+    limits["MAX_BATCH_BODY_BYTES"] = "3000"
     variables = {f"PLANSTORE_{name}": value for name, value in limits.items()}
     with serving(PLANSTORE_DATABASE_URL=url, **variables) as served, served.client() as client:
         step = {"step": 1}
@@ -253,6 +255,8 @@ def test_settings_limit_what_is_asked(url: str) -> None:
         for response, status in (
             (client.post("/plans/", json={"steps": [step] * 3}), 422),
             (client.post("/plans/", content=b" " * 2_001), 413),
+            (client.post("/tasks/batch", content=b" " * 3_000), 400),
+            (client.post("/tasks/batch", content=b" " * 3_001), 413),
             (client.post("/tasks/", json={"plan_id": plan["id"], "description": "x" * 6}), 422),
             (client.get("/tasks/?limit=4"), 422),
             (client.get("/tasks/?limit=3"), 200),
@@ -296,3 +300,40 @@ def test_a_server_that_is_told_twice_ends_all_the_same(url: str) -> None:
     with serving(PLANSTORE_DATABASE_URL=url) as served:
         os.kill(served.process.pid, signal.SIGTERM)
         assert served.end(signal.SIGTERM) == 0
+
+
+def _welcome(url: str, **variables: str) -> str:
+    """Start a server for a person and return what it says when it is ready."""
+    with subprocess.Popen(
+        command("serve", "--port", "0"),
+        stdout=subprocess.PIPE,
+        text=True,
+        env=environment(PLANSTORE_DATABASE_URL=url, **variables),
+    ) as process:
+        assert process.stdout is not None
+        said: list[str] = []
+        for line in process.stdout:
+            said.append(line)
+            if "Ctrl-C" in line:
+                break
+        process.terminate()
+        assert process.wait(PATIENCE) == 0
+    return "".join(said)
+
+
+def test_a_server_welcomes_whoever_starts_it_with_commands_that_work(url: str) -> None:
+    said = _welcome(url)
+
+    assert "/health" in said
+    assert "/docs" in said
+    assert "X-API-Key" not in said
+
+
+def test_a_server_that_asks_for_a_key_welcomes_with_commands_that_bear_it(url: str) -> None:
+    said = _welcome(url, PLANSTORE_API_KEY=SECRET)
+
+    assert SECRET not in said
+    assert "/docs" not in said  # a browser has no key to send
+    (create,) = [line for line in said.splitlines() if "POST" in line]
+    assert "$PLANSTORE_API_KEY" in create
+    assert "X-API-Key: " in create or "Authorization: Bearer " in create

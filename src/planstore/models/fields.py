@@ -33,6 +33,9 @@ MAX_FAULTS: Final = 1_000
 NO_VERSION: Final = 0
 """A version that no object has: versions begin at 1."""
 
+SHOWN: Final = 60
+"""How many characters of an input are shown in an error."""
+
 NUL: Final = "\x00"
 
 MAX_DIGITS: Final = 4_300
@@ -197,8 +200,16 @@ def _faults_within(value: Any, depth: int, at: str) -> Iterator[tuple[str, str]]
 
 
 def pointer_part(part: object) -> str:
-    """Escape one part of a JSON pointer (RFC 6901, section 3)."""
-    return str(part).replace("~", "~0").replace("/", "~1")
+    """Escape one part of a JSON pointer (RFC 6901, section 3).
+
+    A long one is shortened: a thousand faults may lie below one name of a megabyte.
+    """
+    return shortened(str(part).replace("~", "~0").replace("/", "~1"))
+
+
+def shortened(text: str) -> str:
+    """Return as much of ``text`` as is worth showing."""
+    return text if len(text) <= SHOWN else f"{text[:SHOWN]}…"
 
 
 def _few_enough(value: Any, info: ValidationInfo) -> Any:

@@ -184,15 +184,20 @@ class TaskDraft(Record):
     """Free JSON."""
 
 
+_NAMED: Final = 10
+"""How many values that tasks share are named."""
+
+
 def _told_apart(drafts: list[TaskDraft]) -> list[TaskDraft]:
     for field in ("id", "name"):
         values = [getattr(draft, field) for draft in drafts]
         given = Counter(value for value in values if value is not None)
         if twice := [str(value) for value, count in given.items() if count > 1]:
+            more = f" and {len(twice) - _NAMED} more" if len(twice) > _NAMED else ""
             raise PydanticCustomError(
                 "not_apart",
                 "tasks share the {field} {values}",
-                {"field": field, "values": ", ".join(twice)},
+                {"field": field, "values": ", ".join(twice[:_NAMED]) + more},
             )
     return drafts
 

@@ -33,7 +33,7 @@ def whole(answer: BaseModel, *, status: int = 200) -> Response:
 
 def unless_known(request: Request, item: Plan | Task) -> Response:
     """Answer an object, or 304 where If-None-Match names the version that it has."""
-    known = request.headers.get("if-none-match", "")
+    known = ",".join(request.headers.getlist("if-none-match"))
     etag = f'"{item.version}"'
     if known and any(each.strip().removeprefix("W/") in {etag, "*"} for each in known.split(",")):
         return Response(status_code=304, headers={"ETag": etag})

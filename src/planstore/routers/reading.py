@@ -14,7 +14,14 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import from_json
 
 from planstore.errors import BodyTooLarge, Fault, InvalidInput, MalformedBody
-from planstore.models.fields import MAX_FAULTS, NO_VERSION, Record, json_faults, pointer_part
+from planstore.models.fields import (
+    MAX_FAULTS,
+    NO_VERSION,
+    Record,
+    json_faults,
+    pointer_part,
+    shortened,
+)
 from planstore.models.idempotency import Idempotency
 
 if TYPE_CHECKING:
@@ -33,7 +40,6 @@ _ETAG: Final = re.compile(r'(?:W/)?"([\x21\x23-\x7e]*)"')
 _MAX_DIGITS: Final = 18
 _MEMBER: Final = re.compile(r"<\w+\.\w+: ('\w+')>")
 """How pydantic writes a member of an enum."""
-_SHOWN: Final = 60
 _LARGE: Final = 64 * 1024
 """Bytes from which a body is worth a look before it is read."""
 
@@ -102,7 +108,7 @@ def _refuse_flood(body: bytes, model: type[BaseModel]) -> None:
             name for name in cast("dict[str, Any]", content) if name not in model.model_fields
         )
         faults = (
-            Fault(f"/{_shortened(pointer_part(name))}", _unknown(name, model.model_fields))
+            Fault(f"/{pointer_part(name)}", _unknown(name, model.model_fields))
             for name in islice(unknown, MAX_FAULTS)
         )
         raise _invalid(faults, f"{model.__name__} has")
@@ -147,7 +153,7 @@ def _invalid(faults: Iterable[Fault], subject: str) -> InvalidInput:
 
 def _faults(detail: ErrorDetails, content: Any, model: type[BaseModel]) -> Iterable[Fault]:
     path, value = _locate(detail["loc"], content)
-    pointer = "".join(f"/{_shortened(pointer_part(part))}" for part in path)
+    pointer = "".join(f"/{pointer_part(part)}" for part in path)
     match detail["type"]:
         case "extra_forbidden":
             yield Fault(pointer, _unknown(str(path[-1]), _model_at(model, path).model_fields))
@@ -193,10 +199,6 @@ def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:
         yield from _models_in(inner)
 
 
-def _shortened(text: str) -> str:
-    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
-
-
 def _shown(value: Any) -> str:
     match value:
         case dict():
@@ -208,7 +210,7 @@ def _shown(value: Any) -> str:
         case bool():
             return str(value).lower()
         case _:
-            return _shortened(ascii(value))
+            return shortened(ascii(value))
 
 
 def _uncapitalised(sentence: str) -> str:
@@ -218,7 +220,7 @@ def _uncapitalised(sentence: str) -> str:
 
 def _unknown(name: str, known: Iterable[str]) -> str:
     known = list(known)
-    near = difflib.get_close_matches(_shortened(name), known, n=1)
+    near = difflib.get_close_matches(shortened(name), known, n=1)
     hint = f"did you mean {near[0]!r}?" if near else f"known are: {', '.join(known) or 'none'}"
     return f"it is unknown; {hint}"
 
