@@ -78,8 +78,8 @@ def fold(events: Iterable[Event]) -> Rows:
         before = rows[event.aggregate_id]
         assert event.version == before.version + 1, event
         assert event.payload, event
+        assert all(getattr(before, name) != value for name, value in event.payload.items()), event
         after = {"version": event.version, "updated_at": event.created_at, **event.payload}
-        assert all(getattr(before, name) != value for name, value in after.items()), event
         rows[event.aggregate_id] = kind.model_validate({**before.model_dump(), **after})
     return rows
 

@@ -6,21 +6,32 @@ import asyncio
 from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
+from uuid import uuid4
 
 import pytest
 
 from planstore.errors import (
     IdempotencyInFlight,
     IdempotencyMismatch,
+    InvalidInput,
     InvalidTransition,
+    PlanClosed,
     VersionMismatch,
 )
-from planstore.models import PlanCreate, PlanStatus, PlanUpdate, TaskCreate, TaskUpdate
+from planstore.models import (
+    PlanCreate,
+    PlanStatus,
+    PlanUpdate,
+    TaskBatch,
+    TaskCreate,
+    TaskDraft,
+    TaskUpdate,
+)
 from planstore.models import TaskStatus as S
 from planstore.models.idempotency import Idempotency
 from planstore.services import once
-from tests.arranging import moved, plan_of, task_of
-from tests.history import all_events, all_rows
+from tests.arranging import moved, plan_of, set_to, task_of
+from tests.history import all_events, all_rows, assert_counts_hold
 from tests.refusals import refused
 from tests.rivals import behind, behind_plan
 
@@ -33,9 +44,19 @@ if TYPE_CHECKING:
 
 KEY: Final = Idempotency("a-key", caller="someone")
 
+DRAFTS: Final = [
+    TaskDraft(description="boil", input_data={"b": 1, "a": 2}),
+    TaskDraft(description="fry", sequence_order=0, metadata={"z": [None]}),
+]
 
-async def acts(store: PlanStore) -> list[Callable[[Idempotency], Awaitable[Plan | Task]]]:
-    """Each of the four writes, ready to be done under a key."""
+MADE: Final = {0: 1, 1: 0, 2: 1, 3: 0, 4: 2, 5: 3}
+"""How many plans and tasks each of the `acts` makes."""
+
+
+async def acts(
+    store: PlanStore,
+) -> list[Callable[[Idempotency], Awaitable[Plan | Task | list[Task]]]]:
+    """Each of the writes, ready to be done under a key."""
     plan = await plan_of(store)
     task = await task_of(store, plan)
     add = TaskCreate(plan_id=plan.id, description="add", name="added", input_data={"b": 1, "a": 2})
@@ -46,6 +67,8 @@ async def acts(store: PlanStore) -> list[Callable[[Idempotency], Awaitable[Plan 
         lambda key: store.update_plan(plan.id, edit, expected_version=2, idempotency=key),
         lambda key: store.create_task(add, idempotency=key),
         lambda key: store.update_task(task.id, start, expected_version=1, idempotency=key),
+        lambda key: store.create_tasks(TaskBatch(plan_id=plan.id, tasks=DRAFTS), idempotency=key),
+        lambda key: store.create_plan(PlanCreate(tasks=DRAFTS), idempotency=key),
     ]
 
 
@@ -61,7 +84,7 @@ async def age(database: Database, by: timedelta) -> None:
         )
 
 
-@pytest.mark.parametrize("number", range(4))
+@pytest.mark.parametrize("number", MADE)
 async def test_a_repeat_is_answered_as_the_first_and_changes_nothing(
     store: PlanStore, database: Database, number: int
 ) -> None:
@@ -130,6 +153,125 @@ async def test_a_key_counts_for_its_caller_its_verb_and_its_object(store: PlanSt
     edit = PlanUpdate(metadata={"edited": True})
     assert (await store.update_plan(first.id, edit, idempotency=KEY)).id == first.id
     assert (await store.update_plan(other.id, edit, idempotency=KEY)).id == other.id
+    tasks = [await task_of(store, first) for _ in range(2)]
+    for task in tasks:
+        started = await store.update_task(task.id, TaskUpdate(status=S.RUNNING), idempotency=KEY)
+        assert started.id == task.id
+
+
+async def test_one_key_is_another_for_each_verb(store: PlanStore, database: Database) -> None:
+    # The last one makes a plan as the first one does: the same verb with another request.
+    each = (await acts(store))[:-1]
+    before = len(await all_rows(database))
+
+    answers = [await act(KEY) for act in each[:1] + each[2:]]
+
+    assert len(await all_rows(database)) == before + MADE[0] + MADE[2] + MADE[4]
+    assert await kept_keys(database) == 4
+    assert [await act(KEY) for act in each[:1] + each[2:]] == answers
+
+
+async def test_a_plan_and_a_task_with_one_id_do_not_share_a_key(store: PlanStore) -> None:
+    plan_id = uuid4()
+    plan = await plan_of(store, id=plan_id)
+    await task_of(store, plan, id=plan_id)
+
+    edited_plan = await store.update_plan(plan_id, PlanUpdate(metadata={"n": 1}), idempotency=KEY)
+    edited_task = await store.update_task(plan_id, TaskUpdate(metadata={"n": 1}), idempotency=KEY)
+
+    assert await store.get_plan(plan_id) == edited_plan
+    assert await store.get_task(plan_id) == edited_task
+
+
+async def test_a_key_with_other_tasks_is_refused(store: PlanStore, database: Database) -> None:
+    plan, other = await plan_of(store), await plan_of(store)
+    batch = TaskBatch(plan_id=plan.id, tasks=DRAFTS)
+    await store.create_tasks(batch, idempotency=KEY)
+    await store.create_plan(PlanCreate(tasks=DRAFTS), idempotency=KEY)
+
+    for tasks in (DRAFTS[:1], DRAFTS[::-1], [*DRAFTS, *DRAFTS]):
+        async with refused(database, IdempotencyMismatch):
+            await store.create_tasks(TaskBatch(plan_id=plan.id, tasks=tasks), idempotency=KEY)
+        async with refused(database, IdempotencyMismatch):
+            await store.create_plan(PlanCreate(tasks=tasks), idempotency=KEY)
+    async with refused(database, IdempotencyMismatch):
+        await store.create_tasks(TaskBatch(plan_id=other.id, tasks=DRAFTS), idempotency=KEY)
+    async with refused(database, IdempotencyMismatch):
+        await store.create_plan(PlanCreate(), idempotency=KEY)
+
+
+async def test_a_repeated_batch_is_answered_as_the_first_though_all_changed_since(
+    store: PlanStore, database: Database
+) -> None:
+    plan = await plan_of(store)
+    batch = TaskBatch(plan_id=plan.id, tasks=[DRAFTS[0], TaskDraft(id=uuid4(), description="fry")])
+    first = await store.create_tasks(batch, idempotency=KEY)
+    await moved(store, first[0], S.COMPLETED)
+    await set_to(store, plan, PlanStatus.CANCELLED)
+    before = await all_rows(database), await all_events(database)
+
+    assert await store.create_tasks(batch, idempotency=KEY) == first
+
+    assert (await all_rows(database), await all_events(database)) == before
+
+
+async def test_a_plan_with_tasks_is_answered_as_the_first_though_they_changed_since(
+    store: PlanStore, database: Database
+) -> None:
+    create = PlanCreate(id=uuid4(), tasks=[TaskDraft(id=uuid4(), description="boil")])
+    first = await store.create_plan(create, idempotency=KEY)
+    (task,) = await store.list_tasks(plan_id=first.id)
+    await moved(store, task, S.COMPLETED)
+    before = await all_rows(database), await all_events(database)
+
+    assert await store.create_plan(create, idempotency=KEY) == first
+
+    assert (await all_rows(database), await all_events(database)) == before
+
+
+async def test_a_refused_batch_leaves_its_key_free(store: PlanStore, database: Database) -> None:
+    plan = await set_to(store, await plan_of(store), PlanStatus.CANCELLED)
+    batch = TaskBatch(plan_id=plan.id, tasks=DRAFTS)
+    async with refused(database, PlanClosed):
+        await store.create_tasks(batch, idempotency=KEY)
+    assert await kept_keys(database) == 0
+    await set_to(store, plan, PlanStatus.ACTIVE)
+
+    made = await store.create_tasks(batch, idempotency=KEY)
+
+    assert {task.id for task in made} == {task.id for task in await store.list_tasks()}
+
+
+async def test_of_two_batches_with_one_key_that_wait_for_the_plan_one_is_made(
+    store: PlanStore, database: Database, database_url: str
+) -> None:
+    plan = await plan_of(store)
+    batch = TaskBatch(plan_id=plan.id, tasks=DRAFTS)
+
+    async with behind_plan(database_url, plan.id) as queue:
+        first = await queue.join(store.create_tasks(batch, idempotency=KEY))
+        second = await queue.join(store.create_tasks(batch, idempotency=KEY))
+        await queue.release()
+
+    assert await first == await second
+    assert len(await store.list_tasks()) == 2
+    assert (await store.get_plan(plan.id)).revision == 2
+    await assert_counts_hold(database)
+
+
+async def test_of_two_batches_with_one_key_that_differ_one_is_made(
+    store: PlanStore, database_url: str
+) -> None:
+    plan = await plan_of(store)
+    batches = [TaskBatch(plan_id=plan.id, tasks=tasks) for tasks in (DRAFTS, DRAFTS[:1])]
+
+    async with behind_plan(database_url, plan.id) as queue:
+        first = await queue.join(store.create_tasks(batches[0], idempotency=KEY))
+        late = await queue.join(store.create_tasks(batches[1], idempotency=KEY))
+        await queue.release()
+
+    assert isinstance(late.exception(), IdempotencyMismatch)
+    assert {task.id for task in await first} == {task.id for task in await store.list_tasks()}
 
 
 async def test_a_change_that_changed_nothing_is_kept_too(store: PlanStore) -> None:
@@ -207,7 +349,7 @@ async def test_old_keys_are_forgotten_and_young_ones_kept(
     assert await store.create_plan(PlanCreate(), idempotency=young) == first
 
 
-@pytest.mark.parametrize("number", range(4))
+@pytest.mark.parametrize("number", MADE)
 async def test_many_at_once_with_one_key_do_it_once(
     store: PlanStore, database: Database, number: int
 ) -> None:
@@ -217,7 +359,9 @@ async def test_many_at_once_with_one_key_do_it_once(
     answers = await asyncio.gather(*(act(KEY) for _ in range(8)))
 
     assert all(answer == answers[0] for answer in answers)
-    assert len(await all_rows(database)) == before + (number in {0, 2})
+    assert len(await all_rows(database)) == before + MADE[number]
+    assert await kept_keys(database) == 1
+    await assert_counts_hold(database)
 
 
 async def test_two_that_find_a_key_over_do_it_once(
@@ -266,3 +410,10 @@ async def test_what_began_is_done_though_its_caller_leaves(
 
     made = await store.create_task(create, idempotency=KEY)
     assert await store.list_tasks() == [made]
+
+
+@pytest.mark.parametrize("key", ["", " ", "a b", "\x00", "\ud800", "é", "k" * 256])
+def test_a_key_is_visible_ascii_and_not_long(key: str) -> None:
+    with pytest.raises(InvalidInput) as error:
+        Idempotency(key)
+    assert error.value.faults[0].pointer == "Idempotency-Key"

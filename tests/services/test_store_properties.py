@@ -30,7 +30,9 @@ from planstore.models import (
     PlanCreate,
     PlanStatus,
     PlanUpdate,
+    TaskBatch,
     TaskCreate,
+    TaskDraft,
     TaskStatus,
     TaskUpdate,
 )
@@ -40,7 +42,7 @@ from planstore.services.plan_store import PlanStore
 from tests.history import assert_counts_hold, assert_history_holds
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Iterator
+    from collections.abc import Coroutine, Iterator, Mapping
     from uuid import UUID
 
     from planstore.models import Plan, Task
@@ -52,6 +54,9 @@ ORDERS: Final = st.integers(0, 3)
 TYPES: Final = st.sampled_from(["sequential", "parallel"])
 NUMBERS: Final = st.integers(0, 59)
 """Which task: its place in the order of creation, counted round and round."""
+
+BATCHES: Final = st.lists(st.none() | ORDERS, min_size=1, max_size=4)
+"""The places of tasks that are added at once."""
 
 MANY: Final = 5
 """Few tasks, for then they meet."""
@@ -96,12 +101,13 @@ class ModelPlan:
             for task in self.tasks.values()
         )
 
-    def add(self, task_id: UUID, order: int | None) -> type[Exception] | None:
+    def add(self, orders: Mapping[UUID, int | None]) -> type[Exception] | None:
         if self.is_closed:
             return PlanClosed
-        task = ModelTask(self.last_order + 1 if order is None else order)
-        self.tasks[task_id] = task
-        self.last_order = max(self.last_order, task.order)
+        for task_id, order in orders.items():
+            task = ModelTask(self.last_order + 1 if order is None else order)
+            self.tasks[task_id] = task
+            self.last_order = max(self.last_order, task.order)
         self.revision += 1
         self.advance()
         if self.status != PlanStatus.DRAFT:
@@ -184,7 +190,7 @@ class StoreMachine(RuleBasedStateMachine):
     store: PlanStore
     database: Database
 
-    answer: Plan | Task
+    answers: list[Plan | Task]
     """What the last change that was taken answered."""
 
     def run(self, call: Coroutine[Any, Any, T]) -> T:
@@ -213,7 +219,8 @@ class StoreMachine(RuleBasedStateMachine):
             auto_complete=auto_complete,
             current_step=current_step,
         )
-        self.plan = self.answer = self.run(self.store.create_plan(plan))
+        self.plan = self.run(self.store.create_plan(plan))
+        self.answers = [self.plan]
         for order in orders:
             self.add(order)
 
@@ -221,6 +228,20 @@ class StoreMachine(RuleBasedStateMachine):
     @rule(order=st.none() | ORDERS)
     def add_task(self, order: int | None) -> None:
         self.add(order)
+
+    @precondition(lambda self: len(self.model.tasks) < MANY)
+    @rule(orders=BATCHES)
+    def add_tasks(self, orders: list[int | None]) -> None:
+        places = {uuid7(): order for order in orders}
+        drafts = [
+            TaskDraft(id=task_id, description="do it", sequence_order=order)
+            for task_id, order in places.items()
+        ]
+        batch = TaskBatch(plan_id=self.plan.id, tasks=drafts)
+        refusal = self.model.add(places)
+        self.act(self.store.create_tasks(batch), refusal)
+        if refusal is None:
+            assert [answer.id for answer in self.answers] == list(places)
 
     @precondition(lambda self: self.model.tasks)
     @rule(number=NUMBERS, status=st.sampled_from(sorted(ENDED)))
@@ -275,7 +296,7 @@ class StoreMachine(RuleBasedStateMachine):
         create = TaskCreate(
             id=task_id, plan_id=self.plan.id, description="do it", sequence_order=order
         )
-        refusal = self.model.add(task_id, order)
+        refusal = self.model.add({task_id: order})
         self.act(self.store.create_task(create), refusal)
 
     def change_task(
@@ -303,9 +324,14 @@ class StoreMachine(RuleBasedStateMachine):
         refusal = self.model.change(status, plan_type, auto_complete, current_step)
         self.act(self.store.update_plan(self.plan.id, update), refusal)
 
-    def act(self, call: Coroutine[Any, Any, Plan | Task], refusal: type[Exception] | None) -> None:
+    def act(
+        self,
+        call: Coroutine[Any, Any, Plan | Task | list[Task]],
+        refusal: type[Exception] | None,
+    ) -> None:
         if refusal is None:
-            self.answer = self.run(call)
+            answer = self.run(call)
+            self.answers = [*answer] if isinstance(answer, list) else [answer]
         else:
             with pytest.raises(refusal):
                 self.run(call)
@@ -319,7 +345,7 @@ class StoreMachine(RuleBasedStateMachine):
         tasks = await self.store.list_tasks(plan_id=self.plan.id)
 
         model = self.model
-        assert self.answer in [plan, *tasks]
+        assert all(answer in [plan, *tasks] for answer in self.answers)
         assert plan.status == model.status
         assert plan.current_step == model.current_step
         assert plan.revision == model.revision

@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
+
+from planstore.errors import Fault, InvalidInput
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
+
+
+KEY: Final = re.compile(r"^[!-~]{1,255}$")
+"""What a key may be."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,9 +22,19 @@ class Idempotency:
     """A key under which the answer to a request is kept for 24 hours."""
 
     key: str
-    """The client's own, 1 to 255 characters."""
+    """The client's own: 1 to 255 visible ASCII characters."""
     caller: str = ""
     """Who asks: the same key of another caller is another key."""
+
+    def __post_init__(self) -> None:
+        """Refuse what can't be a key.
+
+        Raises:
+            InvalidInput: the key isn't 1 to 255 visible ASCII characters.
+        """
+        if not KEY.fullmatch(self.key):
+            fault = Fault("Idempotency-Key", "it must be 1 to 255 visible ASCII characters")
+            raise InvalidInput("The idempotency key can't be used.", faults=(fault,))
 
     def of(self, verb: str, request: BaseModel) -> RequestKey:
         """Return what stands for doing ``verb`` with ``request`` under this key.

@@ -14,8 +14,8 @@ from fastapi.routing import APIRoute
 from starlette.requests import Request
 from starlette.routing import BaseRoute, Match
 
+from planstore.models.idempotency import KEY
 from planstore.routers.problems import PROBLEM_JSON, not_allowed
-from planstore.routers.reading import KEY
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
