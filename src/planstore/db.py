@@ -119,7 +119,7 @@ class Database:
             yield conn
         except _GONE as error:
             # A server that turned read-only or is about to go keeps the connection open; we don't.
-            conn.terminate()
+            _drop(conn)
             raise self._unavailable() from error
         except asyncpg.LockNotAvailableError as error:
             raise Unavailable(
@@ -127,12 +127,12 @@ class Database:
                 "nothing was changed. Repeat the request in a while."
             ) from error
         except asyncpg.InterfaceError as error:
-            if conn.is_closed():
+            if _is_lost(conn):
                 raise self._unavailable() from error
             raise
         except asyncpg.InternalClientError as error:
             # The server's farewell came while the connection lay idle, so nothing was sent on it.
-            conn.terminate()
+            _drop(conn)
             raise self._unavailable() from error
         finally:
             await self._pool.release(conn)
@@ -159,6 +159,20 @@ class Database:
             f"The database at {self.where} can't be reached now. Repeat the request in a while; "
             "with an Idempotency-Key, what was done already is not done again."
         )
+
+
+def _is_lost(conn: PoolConnectionProxy[Row]) -> bool:
+    """Whether a connection is closed; the pool takes back at once what the server closed."""
+    try:
+        return conn.is_closed()
+    except asyncpg.InterfaceError:
+        return True
+
+
+def _drop(conn: PoolConnectionProxy[Row]) -> None:
+    """Close a connection, so that the pool opens another one."""
+    if not _is_lost(conn):
+        conn.terminate()
 
 
 async def _prepare(conn: asyncpg.Connection[Row]) -> None:

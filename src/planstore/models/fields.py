@@ -87,8 +87,12 @@ def plain_text(value: str) -> str:
     return value
 
 
+_BLANKS: Final = " \t\n\r\f\v"
+"""What is blank; languages agree on no more than that."""
+
+
 def _not_blank(value: str) -> str:
-    if not value.strip():
+    if not value.strip(_BLANKS):
         raise PydanticCustomError("blank", "it can't be empty")
     return plain_text(value)
 
@@ -230,7 +234,7 @@ def _text_or_object(value: Any) -> Any:
     return cast("Any", value)
 
 
-_DOCUMENTED: Final = Field(json_schema_extra={"pattern": r"\S"})
+_DOCUMENTED: Final = Field(json_schema_extra={"pattern": f"[^{_BLANKS}]"})
 """What `_not_blank` asks for, in the words of JSON Schema."""
 
 Text = Annotated[str, AfterValidator(_not_blank), _DOCUMENTED]
