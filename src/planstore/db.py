@@ -117,8 +117,9 @@ class Database:
         conn = await self._acquire()
         try:
             yield conn
-        except _GONE as error:
+        except (*_GONE, asyncpg.InternalClientError) as error:
             # A server that turned read-only or is about to go keeps the connection open; we don't.
+            # The driver stumbles where the server's farewell came while the connection lay idle.
             _drop(conn)
             raise self._unavailable() from error
         except asyncpg.LockNotAvailableError as error:
@@ -130,10 +131,6 @@ class Database:
             if _is_lost(conn):
                 raise self._unavailable() from error
             raise
-        except asyncpg.InternalClientError as error:
-            # The server's farewell came while the connection lay idle, so nothing was sent on it.
-            _drop(conn)
-            raise self._unavailable() from error
         finally:
             await self._pool.release(conn)
 

@@ -20,15 +20,15 @@ T = TypeVar("T")
 
 def one(item: Plan | Task, *, status: int = 200) -> Response:
     """Answer an object whole, with its version as the ETag."""
-    content = item.__pydantic_serializer__.to_json(item)
-    headers = {"ETag": f'"{item.version}"'}
-    return Response(content, status, headers=headers, media_type="application/json")
+    return whole(item, status=status, headers={"ETag": f'"{item.version}"'})
 
 
-def whole(answer: BaseModel, *, status: int = 200) -> Response:
-    """Answer a model that is no object of its own, and so has no ETag."""
+def whole(
+    answer: BaseModel, *, status: int = 200, headers: dict[str, str] | None = None
+) -> Response:
+    """Answer a model; one that is no object of its own has no ETag."""
     content = answer.__pydantic_serializer__.to_json(answer)
-    return Response(content, status, media_type="application/json")
+    return Response(content, status, headers=headers, media_type="application/json")
 
 
 def unless_known(request: Request, item: Plan | Task) -> Response:
