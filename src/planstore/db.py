@@ -12,7 +12,7 @@ from pydantic_core import from_json, to_json
 from planstore.errors import SetupError, Unavailable
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
+    from collections.abc import AsyncGenerator, Callable
 
     from asyncpg.pool import PoolConnectionProxy
 
@@ -30,9 +30,15 @@ _WAITING: Final = {"lock_timeout": "10s"}
 _CLOSE_PATIENCE: Final = 1.0
 """Seconds for which connections in use are waited for when the pool is closed."""
 
-_PLANNING: Final = {"jit": "off", "plan_cache_mode": "force_generic_plan"}
+_PLANNING: Final = {
+    "jit": "off",
+    "plan_cache_mode": "force_generic_plan",
+    "enable_seqscan": "off",
+    "random_page_cost": "0.1",
+}
 """Our statements find their rows by an index whatever the parameters are. Left alone, PostgreSQL
-would plan each of them five times on each connection, at milliseconds a time, to find that out."""
+would plan each of them five times on each connection, at milliseconds a time, to find that out; and
+on a table that is still empty it would decide to read all of it, and stay with that."""
 
 _GONE: Final = (
     OSError,
@@ -49,20 +55,27 @@ _GONE: Final = (
 class Database:
     """A pool of connections to one PostgreSQL."""
 
-    def __init__(self, pool: asyncpg.Pool[Row], *, where: str) -> None:
+    def __init__(self, pool: asyncpg.Pool[Row], *, where: str, listen_url: str) -> None:
         self._pool = pool
+        self._listen_url = listen_url
         self.where = where
         """Host, port and name of the database, without any secret."""
 
     @classmethod
     @asynccontextmanager
     async def open(
-        cls, url: str, *, pool_size: int = 16, is_pooled: bool = False
+        cls,
+        url: str,
+        *,
+        pool_size: int = 16,
+        is_pooled: bool = False,
+        listen_url: str | None = None,
     ) -> AsyncGenerator[Database]:
         """Open a pool of at most ``pool_size`` connections to ``url``.
 
         ``is_pooled``: a pooler in transaction mode stands between, so statements aren't prepared
-        across transactions and only the settings that poolers know are sent.
+        across transactions and only the settings that poolers know are sent. ``listen_url``: where
+        to listen for notifications, which no such pooler passes on.
 
         Raises:
             SetupError: the server can't be reached, refuses us, or is too old.
@@ -88,7 +101,7 @@ class Database:
         except _SETUP_ERRORS as error:
             raise _setup_error(error, where) from error
         try:
-            database = cls(pool, where=where)
+            database = cls(pool, where=where, listen_url=listen_url or url)
             await database._check_version()
             yield database
         finally:
@@ -139,6 +152,37 @@ class Database:
         """A connection within one READ COMMITTED transaction."""
         async with self.connection() as conn, conn.transaction():
             yield conn
+
+    @asynccontextmanager
+    async def listening(
+        self, channel: str, heard: Callable[[], None]
+    ) -> AsyncGenerator[asyncio.Event]:
+        """Call ``heard`` for each notification on ``channel``; sets the event once it can't.
+
+        Raises:
+            Unavailable: the database can't be reached.
+        """
+        lost = asyncio.Event()
+
+        def hear(_conn: object, _pid: int, _channel: str, _payload: object) -> None:
+            heard()
+
+        try:
+            conn = await asyncpg.connect(
+                self._listen_url,
+                timeout=CONNECT_PATIENCE,
+                server_settings={"application_name": "planstore listener"},
+            )
+        except _UNREACHABLE as error:
+            raise self._unavailable() from error
+        try:
+            conn.add_termination_listener(lambda _: lost.set())
+            await conn.add_listener(channel, hear)
+            yield lost
+        except _GONE as error:
+            raise self._unavailable() from error
+        finally:
+            conn.terminate()
 
     async def _acquire(self) -> PoolConnectionProxy[Row]:
         deadline = asyncio.get_running_loop().time() + CONNECT_PATIENCE

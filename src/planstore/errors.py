@@ -4,7 +4,8 @@
     ├── InvalidInput            the input is at fault; `faults` names every fault
     │   ├── MalformedRequest    … so much that it can't be read as HTTP
     │   ├── MalformedBody       … so much that its body can't be read as JSON
-    │   └── BodyTooLarge        … or is larger than the limit
+    │   ├── BodyTooLarge        … or is larger than the limit
+    │   └── DependencyCycle     … tasks would wait for each other
     ├── NotFound                no such plan, task or path
     ├── MethodNotAllowed        the path is known, the method isn't
     ├── Conflict                the state of things forbids it
@@ -12,6 +13,8 @@
     │   ├── PlanClosed          … the plan was closed by hand
     │   ├── AlreadyExists       … the id or the name is taken
     │   ├── ResultConflict      … the task has completed with another output
+    │   ├── Claimed             … a worker holds a claim on the task
+    │   ├── StaleClaim          … the claim has ended; the task may be another worker's
     │   └── IdempotencyInFlight … the first request with this key is still at work
     ├── VersionMismatch         the object isn't at the version that was expected
     ├── IdempotencyMismatch     the key was used for another request
@@ -33,8 +36,10 @@ __all__ = [
     "ERRORS_BY_CODE",
     "AlreadyExists",
     "BodyTooLarge",
+    "Claimed",
     "Conflict",
     "CrossSite",
+    "DependencyCycle",
     "Fault",
     "IdempotencyInFlight",
     "IdempotencyMismatch",
@@ -48,6 +53,7 @@ __all__ = [
     "PlanStoreError",
     "ResultConflict",
     "SetupError",
+    "StaleClaim",
     "Unauthorized",
     "Unavailable",
     "VersionMismatch",
@@ -106,6 +112,13 @@ class BodyTooLarge(InvalidInput):
     title = "The body is too large"
 
 
+class DependencyCycle(InvalidInput):
+    """Tasks would wait for each other; the sentence names the path."""
+
+    code = "dependency_cycle"
+    title = "The dependencies form a cycle"
+
+
 class NotFound(PlanStoreError):
     """There is no such plan, task or path."""
 
@@ -157,6 +170,20 @@ class ResultConflict(Conflict):
 
     code = "result_conflict"
     title = "The task has another result"
+
+
+class Claimed(Conflict):
+    """A worker holds a claim on the task; without its fencing token nobody else may do this."""
+
+    code = "claimed"
+    title = "The task is claimed"
+
+
+class StaleClaim(Conflict):
+    """The claim has ended, so what its holder sends isn't taken; it is kept as an event."""
+
+    code = "stale_claim"
+    title = "The claim has ended"
 
 
 class IdempotencyInFlight(Conflict):

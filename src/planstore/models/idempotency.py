@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from planstore.errors import Fault, InvalidInput
+from planstore.models.fields import Record
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -43,6 +44,13 @@ class Idempotency:
         """
         content = request.model_dump_json().encode()
         return RequestKey(f"{self.caller} {verb}", self.key, hashlib.sha256(content).digest())
+
+
+class Nothing(Record):
+    """The body of a verb without arguments."""
+
+
+NOTHING: Final = Nothing()
 
 
 @dataclass(frozen=True, slots=True)

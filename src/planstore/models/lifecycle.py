@@ -29,6 +29,8 @@ class Transition(Generic[S]):
     """True where only the holder of the task's claim may do it while the claim lives."""
     meaning: str
     """One sentence for the documentation."""
+    by_hand: bool = True
+    """False where only the service does it, as a consequence of something else."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,13 +45,13 @@ class Lifecycle(Generic[S]):
         return {
             source: transition
             for transition in self.transitions
-            if transition.target == target
+            if transition.by_hand and transition.target == target
             for source in transition.sources
         }
 
     def allowed_from(self, status: S) -> list[str]:
         """The verbs that ``status`` allows, in the table's order."""
-        return [each.verb for each in self.transitions if status in each.sources]
+        return [each.verb for each in self.transitions if each.by_hand and status in each.sources]
 
     def refusal(self, target: S, status: S, *, which: object) -> str:
         """Say why ``which``, being ``status``, can't be set to ``target``, and what it can."""
@@ -58,4 +60,4 @@ class Lifecycle(Generic[S]):
         return f"cannot {verbs} {self.noun} {which}: it is {status.value}; allowed now: {allowed}"
 
     def _verbs_towards(self, target: S) -> Iterable[str]:
-        return (each.verb for each in self.transitions if each.target == target)
+        return (each.verb for each in self.transitions if each.by_hand and each.target == target)

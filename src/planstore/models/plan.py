@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, Final, Literal
+from typing import Annotated, Any, Final, Literal
 from uuid import UUID
 
 from pydantic import MISSING, Field
 
 from planstore.models.fields import JsonObject, Order, Record, ShortText, Steps, Timestamp
 from planstore.models.lifecycle import Lifecycle, Transition
+from planstore.models.retry import RetryPolicy
 from planstore.models.task import TaskDraft, TaskDrafts
 
 
@@ -27,6 +28,17 @@ class PlanStatus(StrEnum):
     """Nothing can become ready any more, or it was closed as failed."""
     CANCELLED = "cancelled"
     """Closed before its end, on purpose."""
+
+
+class OnFailure(StrEnum):
+    """What a task that failed for good does to the rest of its plan."""
+
+    BLOCK = "block"
+    """Those that need its success stay blocked, for it may be retried; the others go on."""
+    SKIP = "skip"
+    """Those that need its success are skipped, and those that need theirs in turn."""
+    ABORT = "abort"
+    """All that has not started is skipped; running tasks are asked to stop."""
 
 
 SETTLED: Final = frozenset({PlanStatus.COMPLETED, PlanStatus.FAILED})
@@ -88,6 +100,7 @@ PLAN_LIFECYCLE: Final = Lifecycle(
 )
 
 PlanTypeName = ShortText
+MaxParallel = Annotated[int, Field(ge=1, le=1_000_000)]
 
 
 class Plan(Record):
@@ -112,6 +125,14 @@ class Plan(Record):
     """Free JSON of the client's."""
     auto_complete: bool
     """Whether the plan becomes `completed` or `failed` by itself."""
+    on_failure: OnFailure
+    """What a task that failed for good does to the rest of the plan."""
+    max_parallel_tasks: int | None
+    """How many tasks may be ready or running at a time; null: any number."""
+    retry_policy: RetryPolicy | None
+    """How often a task is tried again that says nothing of it itself; null: the defaults."""
+    paused_at: datetime | None
+    """Since when it hands out no tasks; null where it isn't paused."""
     revision: int
     """1 at first; grows by one with each call that changes the plan's structure."""
     version: int
@@ -144,8 +165,16 @@ class PlanCreate(Record):
     """Free JSON."""
     auto_complete: bool = True
     """Whether the plan becomes `completed` or `failed` by itself."""
+    on_failure: OnFailure = OnFailure.BLOCK
+    """What a task that failed for good does to the rest of the plan: `block`, `skip`, `abort`."""
+    max_parallel_tasks: MaxParallel | None = None
+    """How many tasks may be ready or running at a time, 1 to 1,000,000; any number if left out."""
+    retry_policy: RetryPolicy | None = None
+    """How often a task is tried again that says nothing of it itself."""
     tasks: TaskDrafts = Field(default_factory=list[TaskDraft])
     """Tasks to be made with it, 10,000 at most: all or nothing."""
+    expand: bool = False
+    """Whether `steps` are made into tasks too."""
 
 
 class PlanUpdate(Record):
@@ -164,6 +193,9 @@ class PlanUpdate(Record):
     current_step: Order | MISSING = MISSING
     metadata: JsonObject | MISSING = MISSING
     auto_complete: bool | MISSING = MISSING
+    on_failure: OnFailure | MISSING = MISSING
+    max_parallel_tasks: MaxParallel | MISSING | None = MISSING
+    retry_policy: RetryPolicy | MISSING | None = MISSING
     id: UUID | MISSING = MISSING
     """Kept by the service, as are those below."""
     revision: int | MISSING = MISSING
@@ -171,9 +203,10 @@ class PlanUpdate(Record):
     created_at: Timestamp | MISSING = MISSING
     updated_at: Timestamp | MISSING = MISSING
     closed_at: Timestamp | MISSING | None = MISSING
+    paused_at: Timestamp | MISSING | None = MISSING
 
 
 PLAN_KEPT: Final = frozenset(
-    {"id", "revision", "version", "created_at", "updated_at", "closed_at"},
+    {"id", "revision", "version", "created_at", "updated_at", "closed_at", "paused_at"},
 )
 """The fields of a plan that only the service changes."""

@@ -8,9 +8,11 @@ from enum import StrEnum
 from typing import Annotated, Any, Final
 from uuid import UUID
 
-from pydantic import MISSING, AfterValidator, Field, TypeAdapter
+from pydantic import MISSING, AfterValidator, Field, FiniteFloat, TypeAdapter
 from pydantic_core import PydanticCustomError
 
+from planstore.models.dependency import Condition, Dependencies, DependencyType, DependsOn
+from planstore.models.duration import Duration
 from planstore.models.fields import (
     Description,
     ErrorReport,
@@ -22,6 +24,7 @@ from planstore.models.fields import (
     Timestamp,
 )
 from planstore.models.lifecycle import Lifecycle, Transition
+from planstore.models.retry import RetryPolicy
 
 
 class TaskStatus(StrEnum):
@@ -41,14 +44,43 @@ class TaskStatus(StrEnum):
     """Not to be carried out."""
 
 
+class StatusReason(StrEnum):
+    """Why a task stands where it does, where its status alone doesn't say it."""
+
+    HELD = "held"
+    """It is blocked by hand, until it is set to `pending` again."""
+    UNMET = "dependencies"
+    """It is blocked because a dependency isn't satisfied yet."""
+    DEAD = "dependency_dead"
+    """It is skipped because a dependency can't be satisfied any more."""
+    ABORTED = "plan_aborted"
+    """It is skipped because another task failed, and the plan's `on_failure` is `abort`."""
+    CLOSED = "plan_closed"
+    """It is skipped because the plan was closed by hand."""
+
+
+class SideEffects(StrEnum):
+    """What running a task twice would do."""
+
+    NONE = "none"
+    """Nothing: it changes nothing outside."""
+    IDEMPOTENT = "idempotent"
+    """No harm: a second run does what the first one did."""
+    ONCE = "once"
+    """Harm: where its worker vanished it is not run again by itself."""
+
+
 FINISHED: Final = frozenset({TaskStatus.COMPLETED, TaskStatus.SKIPPED})
 """Nothing more is to be done."""
 
 ENDED: Final = FINISHED | {TaskStatus.FAILED}
 """Finished or failed: no run goes on and none is to come by itself."""
 
-BUSY: Final = frozenset({TaskStatus.RUNNING, TaskStatus.BLOCKED})
-"""Running or held: something may come of it whatever the order of its plan."""
+DERIVED_REASONS: Final = frozenset({StatusReason.DEAD, StatusReason.ABORTED})
+"""What skips a task for as long as its cause lasts."""
+
+SKIPPED_REASONS: Final = DERIVED_REASONS | {StatusReason.CLOSED}
+"""What a task is skipped by other than by hand: it satisfies only who waits for any end."""
 
 UNSTARTED: Final = frozenset({TaskStatus.PENDING, TaskStatus.BLOCKED})
 """What closing the plan skips."""
@@ -120,6 +152,42 @@ TASK_LIFECYCLE: Final = Lifecycle(
             holder_only=False,
             meaning="Do it again from the start: times, output and error are cleared.",
         ),
+        Transition(
+            verb="requeue",
+            past="requeued",
+            sources=frozenset({TaskStatus.RUNNING}),
+            target=TaskStatus.PENDING,
+            holder_only=False,
+            meaning="Its run failed or its lease ended, and it has retries left.",
+            by_hand=False,
+        ),
+        Transition(
+            verb="block",
+            past="blocked",
+            sources=frozenset({TaskStatus.PENDING, TaskStatus.RUNNING, TaskStatus.SKIPPED}),
+            target=TaskStatus.BLOCKED,
+            holder_only=False,
+            meaning="A dependency isn't satisfied.",
+            by_hand=False,
+        ),
+        Transition(
+            verb="unblock",
+            past="unblocked",
+            sources=frozenset({TaskStatus.BLOCKED}),
+            target=TaskStatus.PENDING,
+            holder_only=False,
+            meaning="The last of its dependencies is satisfied.",
+            by_hand=False,
+        ),
+        Transition(
+            verb="revive",
+            past="revived",
+            sources=frozenset({TaskStatus.SKIPPED}),
+            target=TaskStatus.PENDING,
+            holder_only=False,
+            meaning="What it was skipped for has been undone.",
+            by_hand=False,
+        ),
     ),
 )
 
@@ -148,9 +216,35 @@ class Task(Record):
     metadata: dict[str, Any]
     """Free JSON of the client's."""
     status: TaskStatus
+    status_reason: StatusReason | None
+    """Why it stands there, where the status alone doesn't say it."""
+    needs_review: bool
+    """Whether a person should look: its worker vanished, and it must not run twice."""
     sequence_order: int
     """Its place in the plan. In a sequential plan it waits for all tasks of a lower one; tasks
     of the same one run side by side."""
+    parallel_group: str | None
+    """A label that tasks share which are meant to run side by side."""
+    priority: int
+    """-100 to 100: of the tasks that are ready, those with the highest are handed out first."""
+    not_before: datetime | None
+    """It isn't handed out before that."""
+    side_effects: SideEffects
+    """What running it twice would do."""
+    timeout_seconds: float | None
+    """How long one run may take, whatever its heartbeats say; null: as long as it likes."""
+    retry_policy: RetryPolicy | None
+    """How often it is tried again; null: as its plan says."""
+    estimated_duration: str | None
+    """How long it is expected to take, as it was given."""
+    attempt: int
+    """How many runs have begun; 0 before the first."""
+    worker_id: str | None
+    """Who claimed the run that goes on, or the last one where the task has completed."""
+    progress: float | None
+    """How far the run is, in the worker's own measure."""
+    progress_note: str | None
+    """What the worker said last about it."""
     version: int
     """1 at first; grows by one with each change of this object. It is the ETag."""
     created_at: datetime
@@ -161,6 +255,10 @@ class Task(Record):
     completed_at: datetime | None
     """When it ended (completed, failed or skipped), as the client said, else as the service saw
     it."""
+
+
+Priority = Annotated[int, Field(ge=-100, le=100)]
+Timeout = Annotated[FiniteFloat, Field(gt=0, le=86_400 * 366)]
 
 
 class TaskDraft(Record):
@@ -180,6 +278,23 @@ class TaskDraft(Record):
     """What the work starts from: an object of any structure."""
     sequence_order: Order | None = None
     """Its place in the plan, 0 to 1,000,000,000; after the plan's last task if left out."""
+    depends_on: Dependencies = Field(default_factory=list[DependsOn])
+    """What it needs: ids or names of tasks of the same plan (or of the same batch), or
+    `{"task", "when", "type"}`."""
+    parallel_group: ShortText | None = None
+    """A label that tasks share which are meant to run side by side; 1 to 200 characters."""
+    priority: Priority = 0
+    """-100 to 100: of the tasks that are ready, those with the highest are handed out first."""
+    not_before: Timestamp | None = None
+    """It isn't handed out before that."""
+    side_effects: SideEffects = SideEffects.IDEMPOTENT
+    """What running it twice would do: `none`, `idempotent`, or `once` where it must not be."""
+    timeout_seconds: Timeout | None = None
+    """How long one run may take, whatever its heartbeats say; up to 366 days."""
+    retry_policy: RetryPolicy | None = None
+    """How often it is tried again; as its plan says if left out."""
+    estimated_duration: Duration | None = None
+    """How long it is expected to take: `90s`, `5m`, `1h30m`, `PT5M`, or a number of seconds."""
     metadata: JsonObject = Field(default_factory=dict[str, Any])
     """Free JSON."""
 
@@ -242,7 +357,16 @@ class TaskUpdate(Record):
     metadata: JsonObject | MISSING = MISSING
     status: TaskStatus | MISSING = MISSING
     """Starts, ends, holds or resets the task."""
+    fencing_token: int | MISSING = MISSING
+    """Says that the claim's holder sends this: a `status` is taken only while the claim lasts."""
     sequence_order: Order | MISSING = MISSING
+    parallel_group: ShortText | MISSING | None = MISSING
+    priority: Priority | MISSING = MISSING
+    not_before: Timestamp | MISSING | None = MISSING
+    side_effects: SideEffects | MISSING = MISSING
+    timeout_seconds: Timeout | MISSING | None = MISSING
+    retry_policy: RetryPolicy | MISSING | None = MISSING
+    estimated_duration: Duration | MISSING | None = MISSING
     started_at: Timestamp | MISSING | None = MISSING
     completed_at: Timestamp | MISSING | None = MISSING
     id: UUID | MISSING = MISSING
@@ -251,9 +375,36 @@ class TaskUpdate(Record):
     version: int | MISSING = MISSING
     created_at: Timestamp | MISSING = MISSING
     updated_at: Timestamp | MISSING = MISSING
+    status_reason: StatusReason | MISSING | None = MISSING
+    needs_review: bool | MISSING = MISSING
+    attempt: int | MISSING = MISSING
+    worker_id: str | MISSING | None = MISSING
+    progress: float | MISSING | None = MISSING
+    progress_note: str | MISSING | None = MISSING
+
+
+class Dependency(Record):
+    """That a task needs another one."""
+
+    task_id: UUID
+    """The task that is needed."""
+    name: str | None
+    """Its name, if it has one."""
+    when: Condition
+    """What of it lets the other one start."""
+    type: DependencyType
+    """Whether its output is input of the other one."""
+    status: TaskStatus
+    """Where the task that is needed stands."""
+    is_satisfied: bool
+    """Whether it lets the other one start."""
 
 
 TASK_LIST: Final = TypeAdapter(list[Task])
+DEPENDENCY_LIST: Final = TypeAdapter(list[Dependency])
 
-TASK_KEPT: Final = frozenset({"id", "plan_id", "version", "created_at", "updated_at"})
+TASK_KEPT: Final = frozenset(
+    {"id", "plan_id", "version", "created_at", "updated_at", "status_reason", "needs_review"}
+    | {"attempt", "worker_id", "progress", "progress_note"}
+)
 """The fields of a task that only the service changes."""

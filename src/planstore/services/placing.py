@@ -20,7 +20,10 @@ def new_tasks(
     plan_id: UUID, drafts: Sequence[TaskDraft], *, key: RequestKey | None = None
 ) -> list[NewTask]:
     """Return what is to be added to a plan, each task with an id and a place."""
-    places = _places(draft.sequence_order for draft in drafts)
+    orders = [draft.sequence_order for draft in drafts]
+    is_graph = all(order is None for order in orders) and any(each.depends_on for each in drafts)
+    # What says by its dependencies alone what waits for what has one place.
+    places = [(1, None)] * len(drafts) if is_graph else _places(orders)
     return [
         NewTask(draft.id or uuid7(), plan_id, draft, *place, key)
         for draft, place in zip(drafts, places, strict=True)

@@ -7,15 +7,17 @@ from typing import TYPE_CHECKING, Any, Final
 
 from planstore.errors import (
     AlreadyExists,
+    Claimed,
     Fault,
     InvalidInput,
     InvalidTransition,
     NotFound,
     PlanClosed,
     ResultConflict,
+    StaleClaim,
     VersionMismatch,
 )
-from planstore.models.fields import NO_VERSION
+from planstore.models.fields import NO_VERSION, shortened
 from planstore.models.plan import PLAN_LIFECYCLE, PlanStatus
 from planstore.models.task import TASK_LIFECYCLE, TaskStatus
 
@@ -25,9 +27,11 @@ if TYPE_CHECKING:
 
     from asyncpg import UniqueViolationError
 
+    from planstore.errors import PlanStoreError
     from planstore.models.plan import Plan, PlanUpdate
     from planstore.models.task import Task, TaskUpdate
     from planstore.sql.connection import Row
+    from planstore.sql.tasks import Ending
 
 
 _KEY_VALUES: Final = re.compile(r"\)=\((.*)\)", re.DOTALL)
@@ -71,21 +75,74 @@ def of_task(row: Row, task_id: UUID, changes: Mapping[str, Any], *, expected: in
     status = TaskStatus(row["status_before"])
     match row["verdict"]:
         case "mismatch":
-            return _mismatch("task", task_id, row["version_before"], expected)
+            error = _mismatch("task", task_id, row["version_before"], expected)
         case "refused":
-            return InvalidTransition(
+            error = InvalidTransition(
                 TASK_LIFECYCLE.refusal(changes["status"], status, which=task_id)
+            )
+        case "claimed":
+            error = _claimed(task_id, row["worker_before"], wish="start")
+        case "stale_claim":
+            error = StaleClaim(
+                f"the claim on task {task_id} that is named by its fencing token has ended; it is "
+                f"{status.value} now"
+            )
+        case "waiting":
+            error = InvalidTransition(
+                f"cannot unhold task {task_id}: it is {status.value} because its dependencies "
+                "aren't satisfied; allowed now: complete, skip, fail"
             )
         case "closed":
             wish = f"set task {task_id} from {status.value} to {changes['status'].value}"
-            return plan_closed(row["plan_id_before"], wish=wish)
+            error = plan_closed(row["plan_id_before"], wish=wish)
         case "conflict":
-            return ResultConflict(
-                f"task {task_id} is {status.value} with another output, which stands; what was "
-                "sent is kept as an event. To change the output, send output_data without status."
+            error = _conflict(task_id, status)
+        case verdict:
+            raise AssertionError(verdict)
+    return error
+
+
+def of_ending(row: Row, ending: Ending, *, expected: int | None = None) -> PlanStoreError:
+    """The error for a run's end that was refused with this verdict."""
+    task_id = ending.task_id
+    if row["verdict"] == "missing":
+        return no_task(task_id)
+    status = TaskStatus(row["status_before"])
+    match row["verdict"]:
+        case "mismatch":
+            error = _mismatch("task", task_id, row["version_before"], expected)
+        case "stale_claim":
+            error = StaleClaim(
+                f"the claim on task {task_id} with the fencing token {ending.token} has ended; it "
+                f"is {status.value} now. What was sent is kept as an event."
+            )
+        case "claimed":
+            error = _claimed(task_id, row["worker_before"], wish=ending.verb.value)
+        case "conflict":
+            error = _conflict(task_id, status)
+        case "refused":
+            allowed = ", ".join(TASK_LIFECYCLE.allowed_from(status))
+            error = InvalidTransition(
+                f"cannot {ending.verb.value} task {task_id}: it is {status.value}; "
+                f"allowed now: {allowed}"
             )
         case verdict:
             raise AssertionError(verdict)
+    return error
+
+
+def _conflict(task_id: UUID, status: TaskStatus) -> ResultConflict:
+    return ResultConflict(
+        f"task {task_id} is {status.value} with another output, which stands; what was "
+        "sent is kept as an event. To change the output, send output_data without status."
+    )
+
+
+def _claimed(task_id: UUID, worker_id: str | None, *, wish: str) -> Claimed:
+    return Claimed(
+        f"cannot {wish} task {task_id}: worker {shortened(repr(worker_id))} holds a claim on it; "
+        "give its fencing_token, or set another status by PATCH to end the claim"
+    )
 
 
 def _mismatch(noun: str, which: UUID, version: int, expected: int | None) -> VersionMismatch:

@@ -5,9 +5,10 @@ into each statement which adds or moves tasks. It reads two CTEs that the statem
 
 ``plan``     the rows of the plans, locked, with `PLAN_COUNTS`
 ``weighed``  one row for each plan that changes: its ``id``; ``gate_order``, ``gate_unfinished``,
-             ``unfinished_tasks``, ``live_tasks``, ``task_count`` and ``last_order`` as they will
-             be; and ``is_move`` (a task's status changes), ``is_revision`` (the plan's structure
-             does), ``is_start`` (a task starts or ends, so a draft becomes active)
+             ``unfinished_tasks``, ``live_tasks``, ``offered_tasks``, ``task_count`` and
+             ``last_order`` as they will be; ``is_aborting``; and ``is_move`` (a task's status
+             changes), ``is_revision`` (the plan's structure does), ``is_start`` (a task starts or
+             ends, so a draft becomes active), ``is_derivation`` (all was computed anew)
 
 and it leaves ``followed``, the plans as clients will see it. `PLAN_RECORDED` comes at the end,
 after the statement's own ``recorded``: the plan's event, where clients see a change.
@@ -19,13 +20,12 @@ from typing import Final
 
 from planstore.models.plan import PLAN_LIFECYCLE
 from planstore.sql.fragments import (
+    ON_FAILURE_BLOCK,
     PLAN_ACTIVE,
     PLAN_COMPLETED,
     PLAN_DRAFT,
     PLAN_FAILED,
     PLAN_SEQUENTIAL,
-    TASK_BUSY,
-    TASK_PENDING,
     event_of,
 )
 
@@ -34,6 +34,12 @@ PLAN_COUNTS: Final = f"""
     p.status,
     p.plan_type = {PLAN_SEQUENTIAL} as is_sequential,
     p.closed_at is not null as is_closed,
+    p.status = {PLAN_ACTIVE} and p.paused_at is null as is_handing_out,
+    p.max_parallel_tasks is not null as is_limited,
+    p.on_failure <> {ON_FAILURE_BLOCK} as is_strict,
+    p.on_failure,
+    p.max_parallel_tasks,
+    p.paused_at,
     p.auto_complete,
     p.reopened,
     p.revision,
@@ -44,6 +50,8 @@ PLAN_COUNTS: Final = f"""
     p.task_count,
     p.unfinished_tasks,
     p.live_tasks,
+    p.offered_tasks,
+    p.is_aborting,
     p.gate_order,
     p.gate_unfinished"""
 
@@ -51,15 +59,9 @@ IS_FRESH: Final = "p.xmin = seen.xmin"
 """Whether the statement's snapshot is as new as the lock on the plan: nothing about the plan
 changed between the two, so what the statement reads of the plan's other rows is true."""
 
-
-def is_live(status: str, *, order: str, gate: str) -> str:
-    """An expression for whether something may come of a task of ``plan`` by itself.
-
-    It may where the task runs or is held, or is pending and its turn has come. All arguments are
-    SQL expressions.
-    """
-    return f"""{status} in {TASK_BUSY}
-      or {status} = {TASK_PENDING} and (not plan.is_sequential or {order} <= {gate})"""
+IS_UNDERIVED: Final = "p.revision = seen.revision and p.derivations = seen.derivations"
+"""Whether since the statement's snapshot tasks of the plan have ended at most: neither did its
+structure change nor was anything taken back."""
 
 
 def settled(status: str, *, task_count: str, unfinished: str, live: str, auto: str) -> str:
@@ -148,8 +150,11 @@ planned as (
     task_count = w.task_count,
     unfinished_tasks = w.unfinished_tasks,
     live_tasks = w.live_tasks,
+    offered_tasks = w.offered_tasks,
+    is_aborting = w.is_aborting,
     gate_order = w.gate_order,
     gate_unfinished = w.gate_unfinished,
+    derivations = p.derivations + w.is_derivation::int,
     reopened = f.reopened
   from weighed w
   join followed f on f.id = w.id

@@ -7,8 +7,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from planstore.models.plan import FINAL, SEQUENTIAL, SETTLED, PlanStatus
-from planstore.models.task import BUSY, ENDED, FINISHED, UNSTARTED, TaskStatus
+from planstore.models.dependency import Condition
+from planstore.models.plan import FINAL, SEQUENTIAL, SETTLED, OnFailure, PlanStatus
+from planstore.models.task import (
+    DERIVED_REASONS,
+    ENDED,
+    FINISHED,
+    UNSTARTED,
+    SideEffects,
+    StatusReason,
+    TaskStatus,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -22,17 +31,21 @@ def one_of(statuses: Iterable[StrEnum]) -> str:
     return "(" + ", ".join(f"'{status.value}'" for status in sorted(statuses)) + ")"
 
 
-def event_of(lifecycle: Lifecycle[Any], source: str, target: str) -> str:
+def event_of(
+    lifecycle: Lifecycle[Any], source: str, target: str, *, by_service: bool = False
+) -> str:
     """An expression for the event that going from ``source`` to ``target`` writes.
 
     Null where the lifecycle has no such transition. Both arguments are SQL expressions.
+    ``by_service``: as a consequence of something else, for which some moves have another name.
     """
-    rows = "\n".join(
-        f"      when '{each.value} {transition.target.value}'"
-        f" then '{lifecycle.noun}.{transition.past}'"
+    events = {
+        f"{each.value} {transition.target.value}": f"{lifecycle.noun}.{transition.past}"
         for transition in lifecycle.transitions
+        if by_service or transition.by_hand
         for each in sorted(transition.sources)
-    )
+    }
+    rows = "\n".join(f"      when '{move}' then '{event}'" for move, event in events.items())
     return f"case {source} || ' ' || {target}\n{rows}\n    end"
 
 
@@ -73,12 +86,19 @@ def compared(fields: Fields, *, new: str, old: str) -> str:
 TASK_FINISHED: Final = one_of(FINISHED)
 TASK_ENDED: Final = one_of(ENDED)
 TASK_UNSTARTED: Final = one_of(UNSTARTED)
-TASK_BUSY: Final = one_of(BUSY)
 TASK_PENDING: Final = f"'{TaskStatus.PENDING.value}'"
 TASK_RUNNING: Final = f"'{TaskStatus.RUNNING.value}'"
 TASK_BLOCKED: Final = f"'{TaskStatus.BLOCKED.value}'"
 TASK_COMPLETED: Final = f"'{TaskStatus.COMPLETED.value}'"
 TASK_SKIPPED: Final = f"'{TaskStatus.SKIPPED.value}'"
+TASK_FAILED: Final = f"'{TaskStatus.FAILED.value}'"
+
+IS_HELD: Final = f"'{StatusReason.HELD.value}'"
+IS_UNMET: Final = f"'{StatusReason.UNMET.value}'"
+IS_DEAD: Final = f"'{StatusReason.DEAD.value}'"
+IS_ABORTED: Final = f"'{StatusReason.ABORTED.value}'"
+IS_CLOSED: Final = f"'{StatusReason.CLOSED.value}'"
+ONCE: Final = f"'{SideEffects.ONCE.value}'"
 
 PLAN_DRAFT: Final = f"'{PlanStatus.DRAFT.value}'"
 PLAN_ACTIVE: Final = f"'{PlanStatus.ACTIVE.value}'"
@@ -86,4 +106,37 @@ PLAN_COMPLETED: Final = f"'{PlanStatus.COMPLETED.value}'"
 PLAN_FAILED: Final = f"'{PlanStatus.FAILED.value}'"
 PLAN_FINAL: Final = one_of(FINAL)
 PLAN_SETTLED: Final = one_of(SETTLED)
+ON_FAILURE_BLOCK: Final = f"'{OnFailure.BLOCK.value}'"
+ON_FAILURE_ABORT: Final = f"'{OnFailure.ABORT.value}'"
 PLAN_SEQUENTIAL: Final = f"'{SEQUENTIAL}'"
+
+
+def is_idle(state: str) -> str:
+    """Whether a task neither runs, nor is held, nor has ended by something that stands."""
+    return f"""({state}.status = {TASK_PENDING}
+      or {state}.status = {TASK_BLOCKED} and {state}.status_reason = {IS_UNMET}
+      or {state}.status = {TASK_SKIPPED} and {state}.status_reason in {one_of(DERIVED_REASONS)})"""
+
+
+def satisfies(condition: str, *, status: str, reason: str) -> str:
+    """Whether a task that stands so satisfies who needs it under ``condition``."""
+    return f"""case {condition}
+        when '{Condition.SUCCESS.value}'
+          then {status} = {TASK_COMPLETED} or {status} = {TASK_SKIPPED} and {reason} is null
+        when '{Condition.FAILURE.value}' then {status} = {TASK_FAILED}
+        else {status} in {TASK_ENDED}
+      end"""
+
+
+def is_dead(condition: str, *, status: str, reason: str, on_failure: str) -> str:
+    """Whether a task that stands so can never satisfy who needs it under ``condition``."""
+    return f"""case {condition}
+        when '{Condition.SUCCESS.value}'
+          then {status} = {TASK_SKIPPED} and {reason} is not null
+            or {status} = {TASK_FAILED} and {on_failure} <> {ON_FAILURE_BLOCK}
+        when '{Condition.FAILURE.value}' then {status} in {TASK_FINISHED}
+        else false
+      end"""
+
+
+WHEN_ENDED: Final = f"'{Condition.ENDED.value}'"

@@ -10,14 +10,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from planstore.sql.fragments import (
+    IS_HELD,
     PLAN_ACTIVE,
     PLAN_COMPLETED,
     PLAN_FINAL,
-    PLAN_SEQUENTIAL,
     PLAN_SETTLED,
-    TASK_BUSY,
     TASK_FINISHED,
-    TASK_PENDING,
+    TASK_RUNNING,
     TASK_UNSTARTED,
 )
 
@@ -44,8 +43,10 @@ with of_order as (
     t.sequence_order,
     count(*) as tasks,
     count(*) filter (where s.status not in {TASK_FINISHED}) as unfinished,
-    count(*) filter (where s.status in {TASK_BUSY}) as busy,
-    count(*) filter (where s.status = {TASK_PENDING}) as pending
+    count(*) filter (
+      where s.status = {TASK_RUNNING} or s.status_reason = {IS_HELD} or s.due_at is not null
+    ) as live,
+    count(*) filter (where s.status = {TASK_RUNNING} or s.ready_at is not null) as offered
   from planstore.tasks t
   join planstore.task_states s on s.plan_id = t.plan_id and s.task_id = t.id
   group by t.plan_id, t.sequence_order
@@ -55,8 +56,8 @@ of_plan as (
     o.plan_id,
     sum(o.tasks) as tasks,
     sum(o.unfinished) as unfinished,
-    sum(o.busy) as busy,
-    sum(o.pending) as pending,
+    sum(o.live) as live,
+    sum(o.offered) as offered,
     max(o.sequence_order) as last_order,
     min(o.sequence_order) filter (where o.unfinished > 0) as gate_order
   from of_order o
@@ -67,12 +68,11 @@ from planstore.plans p
 left join of_plan c on c.plan_id = p.id
 left join of_order gate on gate.plan_id = p.id and gate.sequence_order = c.gate_order
 where row(
-    p.task_count, p.unfinished_tasks, p.gate_order, p.gate_unfinished, p.live_tasks
+    p.task_count, p.unfinished_tasks, p.gate_order, p.gate_unfinished, p.live_tasks,
+    p.offered_tasks
   ) is distinct from row(
     coalesce(c.tasks, 0), coalesce(c.unfinished, 0), c.gate_order, coalesce(gate.unfinished, 0),
-    coalesce(c.busy, 0) + coalesce(
-      case when p.plan_type = {PLAN_SEQUENTIAL} then gate.pending else c.pending end, 0
-    )
+    coalesce(c.live, 0), coalesce(c.offered, 0)
   )
   or p.last_order < c.last_order
 """

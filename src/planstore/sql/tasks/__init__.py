@@ -1,22 +1,43 @@
 """The statements about tasks: one typed function is one statement.
 
-`create` and `change` lock plans first and tasks after them, write the change, what it does to the
-plan (`planstore.sql.following`), the events of both and the idempotency key, all at once; and
-answer a ``verdict`` beside the task, so that a refusal costs no second round trip.
+`create`, `change` and `end` lock plans first and tasks after them, write the change, what follows
+from it where that can be counted in place, what it does to the plan (`planstore.sql.following`),
+the events of both and the idempotency key, all at once; and answer a ``verdict``, so that a
+refusal costs no second round trip. What can't be counted in place is ``wide``: nothing is done,
+and the caller does it again in a transaction, with `planstore.sql.derivation` after it. `claim` and
+`renew` take task rows only.
 """
 
+from planstore.sql.tasks import dependencies
 from planstore.sql.tasks.change import change
-from planstore.sql.tasks.creation import NewTask, create, expect_many
-from planstore.sql.tasks.reading import AFTER_ALL, BEFORE_ALL, get, of_plan, recent
+from planstore.sql.tasks.claiming import claim, offer, overdue, renew, seconds_to_next
+from planstore.sql.tasks.creation import NewEdge, NewTask, create, expect_many
+from planstore.sql.tasks.ending import End, Ending, end
+from planstore.sql.tasks.reading import AFTER_ALL, BEFORE_ALL, attempts, get, many, of_plan, recent
+from planstore.sql.tasks.resetting import failed, reset
 
 __all__ = [
     "AFTER_ALL",
     "BEFORE_ALL",
+    "End",
+    "Ending",
+    "NewEdge",
     "NewTask",
+    "attempts",
     "change",
+    "claim",
     "create",
+    "dependencies",
+    "end",
     "expect_many",
+    "failed",
     "get",
+    "many",
     "of_plan",
+    "offer",
+    "overdue",
     "recent",
+    "renew",
+    "reset",
+    "seconds_to_next",
 ]

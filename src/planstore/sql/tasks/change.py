@@ -1,15 +1,18 @@
-"""Changing a task: its fields, its status, its place."""
+"""Changing a task: its fields, and its status where that is no run's end."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
 from planstore.models.task import TASK_LIFECYCLE
-from planstore.sql.following import FOLLOWED, IS_FRESH, PLAN_COUNTS, PLAN_RECORDED, is_live
+from planstore.sql.following import PLAN_COUNTS
 from planstore.sql.fragments import (
+    IS_HELD,
+    IS_UNMET,
+    PLAN_ACTIVE,
+    TASK_BLOCKED,
     TASK_COMPLETED,
     TASK_ENDED,
-    TASK_FINISHED,
     TASK_PENDING,
     TASK_RUNNING,
     TASK_UNSTARTED,
@@ -20,7 +23,6 @@ from planstore.sql.fragments import (
     new_value,
 )
 from planstore.sql.tasks.columns import ALL, TASK, TASKS
-from planstore.sql.tasks.gate import GATED, NEEDS_OTHERS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -29,7 +31,7 @@ if TYPE_CHECKING:
     from planstore.models.idempotency import RequestKey
     from planstore.sql.connection import Connection, Row
 
-_FIELDS: Final = (
+_OF_TASK: Final = (
     ("name", "text"),
     ("agent_id", "uuid"),
     ("description", "text"),
@@ -37,196 +39,232 @@ _FIELDS: Final = (
     ("input_data", "json"),
     ("metadata", "json"),
     ("sequence_order", "integer"),
+    ("parallel_group", "text"),
+    ("side_effects", "text"),
+    ("timeout_seconds", "double precision"),
+    ("retry_policy", "json"),
+    ("estimated_duration", "text"),
+)
+_OF_STATE: Final = (
+    ("priority", "smallint"),
+    ("not_before", "timestamptz"),
     ("status", "text"),
     ("output_data", "json"),
     ("error", "json"),
     ("started_at", "timestamptz"),
     ("completed_at", "timestamptz"),
 )
+_FIELDS: Final = (*_OF_TASK, *_OF_STATE)
 """What a client may set, with its type, in the order of the parameters from $4 on."""
 
-_CONCERNING_PLAN: Final = frozenset({"status", "sequence_order", "name"})
+_FOLLOWING: Final = (
+    ("status_reason", "text"),
+    ("attempt", "integer"),
+    ("worker_id", "text"),
+    ("progress", "double precision"),
+    ("progress_note", "text"),
+    ("needs_review", "boolean"),
+)
+"""What a move changes beside what the client sets."""
+
+_CONCERNING_PLAN: Final = frozenset({"status", "sequence_order", "not_before", "name"})
 """What a task has in common with the others of its plan. A name is: two tasks that take each
 other's at once would each wait for the other, did they not wait for the plan."""
 
-# What a move does to the fields that go with it, unless the client names them.
-_ERROR: Final = new_value(
-    "error",
-    of="t",
-    otherwise=f"""case
-      when t.is_move and given.status in ({TASK_PENDING}, {TASK_COMPLETED}) then null
-      else t.error
-    end""",
-)
-_STARTED_AT: Final = new_value(
-    "started_at",
-    of="t",
-    otherwise=f"""case
-      when not t.is_move then t.started_at
-      when given.status = {TASK_RUNNING} then now()
-      when given.status in {TASK_UNSTARTED} then null
-      else t.started_at
-    end""",
-)
-_COMPLETED_AT: Final = new_value(
-    "completed_at",
-    of="t",
-    otherwise=f"""case
-      when not t.is_move then t.completed_at
-      when given.status in {TASK_ENDED} then now()
-    end""",
-)
+
+def _kept(field: str, *, on_start: str = "", on_reset: str = "", on_return: str = "") -> str:
+    """The field's value after a move that doesn't name it."""
+    cases = (("t.is_start", on_start), ("t.is_reset", on_reset), ("t.is_return", on_return))
+    rows = " ".join(f"when {move} then {value}" for move, value in cases if value)
+    return f"case {rows} else t.{field} end"
+
+
+_STILL_DUE: Final = "not o.is_move and o.not_before is not distinct from w.not_before"
+
+_HELD: Final = f"case when given.status = {TASK_BLOCKED} then {IS_HELD} end"
+
+_N: Final = len(_FIELDS)
 
 # The parameters: $1 the task, $2 the fields that are named, $3 whether the plan is concerned,
-# then the fields' values, the expected version and the idempotency key.
+# then the fields' values, the expected version, the fencing token, whether all that follows is
+# derived afterwards, and the idempotency key.
+_VERSION: Final = f"${_N + 4}::bigint"
+_TOKEN: Final = f"${_N + 5}::bigint"
+_DERIVED_AFTER: Final = f"${_N + 6}::boolean"
+_KEY: Final = tuple(f"${_N + n}::{kind}" for n, kind in ((7, "text"), (8, "text"), (9, "bytea")))
+
 _CHANGE: Final = f"""
 with given as materialized (
-  select {given(_FIELDS, first=4)}, ${len(_FIELDS) + 4}::bigint as version
-),
-seen as materialized (
-  select p.id, p.xmin, p.revision
-  from planstore.tasks t
-  join planstore.plans p on p.id = t.plan_id
-  where t.id = $1
+  select {given(_FIELDS, first=4)}
 ),
 plan as materialized (
-  select {PLAN_COUNTS}, {IS_FRESH} as is_fresh
+  select {PLAN_COUNTS}
   from planstore.plans p
-  join seen on seen.id = p.id
   where $3
+    and p.id = (select t.plan_id from planstore.tasks t where t.id = $1)
   for no key update of p
 ),
 task as materialized (
   select
     {TASK},
-    s.status not in {TASK_FINISHED} as is_unfinished,
-    {is_live("s.status", order="t.sequence_order", gate="plan.gate_order")} as is_live,
-    'status' = any ($2) and s.status <> given.status as is_move,
-    plan.is_closed
+    s.fencing_token, s.began_at, s.unmet, s.free_attempts, s.due_at, s.ready_at,
+    s.lease_expires_at is not null as is_claimed,
+    plan.is_closed,
+    coalesce(plan.revision, q.revision) as revision,
+    m.is_move,
+    m.is_move and given.status = {TASK_RUNNING} as is_start,
+    m.is_move and given.status in {TASK_ENDED} as is_end,
+    m.is_move and given.status = {TASK_PENDING} and s.status in {TASK_ENDED} as is_reset,
+    -- Released, held, or no longer held.
+    m.is_move and given.status in {TASK_UNSTARTED} and s.status not in {TASK_ENDED} as is_return
   from given, {TASKS}
+  join planstore.plans q on q.id = t.plan_id
   left join plan on plan.id = t.plan_id
+  cross join lateral (
+    select 'status' = any ($2) and s.status <> (select given.status from given) as is_move
+  ) m
   where t.id = $1
   for no key update of t, s
 ),
 wanted as materialized (
   select
     t.id,
-    {new_value("name", of="t")},
-    {new_value("agent_id", of="t")},
-    {new_value("description", of="t")},
-    {new_value("task_type", of="t")},
-    {new_value("input_data", of="t")},
-    {new_value("metadata", of="t")},
-    {new_value("sequence_order", of="t")},
+    {", ".join(new_value(name, of="t") for name, _ in (*_OF_TASK, *_OF_STATE[:2]))},
     {new_value("status", of="t")},
     case
       -- A result that is reported again may spell the same output in another way.
       when t.status = {TASK_COMPLETED} and given.status = {TASK_COMPLETED}
         and t.output_data::jsonb = given.output_data::jsonb then t.output_data
       when 'output_data' = any ($2) then given.output_data
-      when t.is_move and t.status in {TASK_ENDED} and given.status = {TASK_PENDING} then null
-      else t.output_data
+      else {_kept("output_data", on_reset="null")}
     end as output_data,
-    {_ERROR},
-    {_STARTED_AT},
-    {_COMPLETED_AT}
+    {new_value("error", of="t", otherwise=_kept("error", on_reset="null"))},
+    {
+    new_value(
+        "started_at",
+        of="t",
+        otherwise=_kept("started_at", on_start="now()", on_reset="null", on_return="null"),
+    )
+},
+    {
+    new_value(
+        "completed_at",
+        of="t",
+        otherwise=_kept("completed_at", on_start="null", on_reset="null", on_return="null"),
+    )
+},
+    {_kept("status_reason", on_reset="null", on_return=_HELD)} as status_reason,
+    {_kept("attempt", on_start="t.attempt + 1")} as attempt,
+    {_kept("worker_id", on_start="null", on_reset="null", on_return="null")} as worker_id,
+    {_kept("progress", on_start="null", on_reset="null", on_return="null")} as progress,
+    {_kept("progress_note", on_start="null", on_reset="null", on_return="null")} as progress_note,
+    {_kept("needs_review", on_reset="false")} as needs_review
   from task t, given
 ),
 changes as materialized (
   select json_object_agg(c.field, c.value) as payload
   from task t, wanted w, lateral (
     values
-      {compared(_FIELDS, new="w", old="t")}
+      {compared((*_FIELDS, *_FOLLOWING), new="w", old="t")}
   ) c (field, value, is_changed)
   where c.is_changed
 ),
-{GATED},
 judged as materialized (
   select
     t.id,
     case
-      when given.version <> t.version then 'mismatch'
+      when {_VERSION} <> t.version then 'mismatch'
+      when {_TOKEN} <> coalesce(t.fencing_token, 0) then 'stale_claim'
+      when t.is_start and t.is_claimed then 'claimed'
       when t.is_move and e.event_type is null then 'refused'
-      when t.is_move and t.is_closed and w.status not in {TASK_ENDED} then 'closed'
+      when t.status = {TASK_BLOCKED} and t.is_return and t.status_reason = {IS_UNMET}
+        then 'waiting'
+      when t.is_end then 'end'
+      when t.is_move and t.is_closed then 'closed'
       when 'status' = any ($2)
         and not t.is_move
         and t.status = {TASK_COMPLETED}
         and t.output_data::text is distinct from w.output_data::text then 'conflict'
       when c.payload is null then 'same'
-      when not plan.is_fresh
-        and {NEEDS_OTHERS} then 'stale'
+      when {_DERIVED_AFTER} then 'changed'
+      when t.is_move and not t.is_start
+        or t.is_start and (plan.status <> {PLAN_ACTIVE} or t.due_at is null or plan.reopened)
+        or t.sequence_order <> w.sequence_order
+        or t.not_before is distinct from w.not_before then 'wide'
       else 'changed'
     end as verdict,
     coalesce(e.event_type, 'task.updated') as event_type
   from given, task t
   join wanted w on w.id = t.id
   cross join changes c
-  left join plan on true
-  left join left_at_gate l on true
-  left join gated g on true,
+  left join plan on true,
   lateral (select case when t.is_move then
     {event_of(TASK_LIFECYCLE, "t.status", "w.status")}
   end as event_type) e
 ),
-weighed as materialized (
-  select
-    plan.id,
-    g.gate_order,
-    coalesce(case when g.gate_order = g.others_order then g.others_unfinished end, 0)
-      + (g.is_unfinished and w.sequence_order = g.gate_order)::int as gate_unfinished,
-    plan.unfinished_tasks - t.is_unfinished::int + g.is_unfinished::int as unfinished_tasks,
-    plan.live_tasks - t.is_live::int
-      + ({is_live("w.status", order="w.sequence_order", gate="g.gate_order")})::int
-      + case
-        when plan.is_sequential and g.gate_order = g.others_order then g.others_opened else 0
-      end
-      - shut.tasks::int as live_tasks,
-    plan.task_count,
-    greatest(plan.last_order, w.sequence_order) as last_order,
-    t.is_move,
-    t.sequence_order <> w.sequence_order as is_revision,
-    t.is_move and w.status not in {TASK_UNSTARTED} as is_start
-  from judged j, plan, task t, wanted w, gated g, shut
+offered as (  -- a start by hand takes a place, whether the task had been handed out or not
+  update planstore.plans p
+  set offered_tasks = p.offered_tasks + 1
+  from judged j, task t
   where j.verdict = 'changed'
-    and (t.is_move or t.sequence_order <> w.sequence_order)
+    and t.is_start
+    and t.ready_at is null
+    and not {_DERIVED_AFTER}
+    and p.id = t.plan_id
 ),
-{FOLLOWED},
 edited as (
   update planstore.tasks t
-  set
-    name = w.name,
-    agent_id = w.agent_id,
-    description = w.description,
-    task_type = w.task_type,
-    input_data = w.input_data,
-    metadata = w.metadata,
-    sequence_order = w.sequence_order
-  from wanted w, judged j
+  set {", ".join(f"{name} = w.{name}" for name, _ in _OF_TASK)}
+  from wanted w, judged j, task o
   where j.verdict = 'changed'
-    and $2 && '{{name,agent_id,description,task_type,input_data,metadata,sequence_order}}'
-    and t.plan_id = (select seen.id from seen)
-    and t.id = w.id
+    and $2 && '{{{",".join(name for name, _ in _OF_TASK)}}}'
+    and t.plan_id = o.plan_id
+    and t.id = o.id
 ),
 moved as (
   update planstore.task_states s
   set
-    status = w.status,
+    {", ".join(f"{name} = w.{name}" for name, _ in (*_OF_STATE, *_FOLLOWING))},
+    agent_id = w.agent_id,
+    task_type = w.task_type,
     version = s.version + 1,
     updated_at = now(),
-    started_at = w.started_at,
-    completed_at = w.completed_at,
-    output_data = w.output_data,
-    error = w.error
-  from wanted w, judged j
+    -- What is no longer pending isn't due; nor, until it is derived anew, what is to wait longer.
+    due_at = case when {_STILL_DUE} then s.due_at end,
+    ready_at = case when {_STILL_DUE} then s.ready_at end,
+    began_at = case when o.is_start then now() when o.is_move then null else s.began_at end,
+    ended_at = case when o.is_move then null else s.ended_at end,
+    free_attempts = case
+      when o.is_reset then s.attempt
+      else s.free_attempts + (o.is_return and o.status = {TASK_RUNNING})::int
+    end,
+    fencing_token = case when o.is_move then null else s.fencing_token end,
+    lease_expires_at = case when o.is_move then null else s.lease_expires_at end,
+    lease_seconds = case when o.is_move then null else s.lease_seconds end,
+    times_out_at = case when o.is_move then null else s.times_out_at end
+  from wanted w, judged j, task o
   where j.verdict = 'changed'
-    and s.plan_id = (select seen.id from seen)
-    and s.task_id = w.id
+    and s.plan_id = o.plan_id
+    and s.task_id = o.id
   returning s.version, s.updated_at
+),
+tried as (  -- a run that is undone, or ended by hand, stays readable
+  insert into planstore.attempts
+    (plan_id, task_id, attempt, worker_id, fencing_token, began_at, ended_at, outcome, error)
+  select
+    o.plan_id, o.id, o.attempt, o.worker_id, o.fencing_token, o.began_at,
+    coalesce(o.completed_at, now()),
+    case when o.is_reset then o.status when o.is_claimed then 'overridden' else 'released' end,
+    null
+  from task o, judged j
+  where j.verdict = 'changed'
+    and o.began_at is not null
+    and (o.is_reset and o.status = {TASK_COMPLETED} or o.is_return and o.status = {TASK_RUNNING})
 ),
 answer as materialized (
   select
     t.id, t.plan_id, t.created_at,
-    {columns((name for name, _ in _FIELDS), of="w")},
+    {columns((name for name, _ in (*_FIELDS, *_FOLLOWING)), of="w")},
     coalesce(m.version, t.version) as version,
     coalesce(m.updated_at, t.updated_at) as updated_at
   from judged j
@@ -243,39 +281,34 @@ recorded as (
     'task', t.id, t.plan_id, coalesce(a.version, t.version),
     case when j.verdict = 'changed' then c.payload else '{{}}' end,
     case
-      when j.verdict = 'changed'
-        then json_build_object('revision', coalesce(f.revision, seen.revision))
+      when j.verdict = 'changed' then json_build_object('revision', t.revision)
       -- A late answer is kept, though it isn't taken.
-      else json_build_object('revision', seen.revision, 'refused', c.payload)
+      else json_build_object('revision', t.revision, 'refused', c.payload)
     end
   from judged j
   cross join task t
   cross join changes c
-  cross join seen
   left join answer a on true
-  left join followed f on true
   where j.verdict = 'changed'
     -- A repetition under its key isn't late: it is answered as the first request was.
     or j.verdict = 'conflict' and not exists (
-      select from planstore.idempotency_keys k
-      where k.scope = ${len(_FIELDS) + 5}::text and k.key = ${len(_FIELDS) + 6}::text
+      select from planstore.idempotency_keys k where k.scope = {_KEY[0]} and k.key = {_KEY[1]}
     )
-  returning seq
 ),
-{PLAN_RECORDED},
 kept as (
   insert into planstore.idempotency_keys (scope, key, fingerprint, response)
-  select
-    ${len(_FIELDS) + 5}::text, ${len(_FIELDS) + 6}::text, ${len(_FIELDS) + 7}::bytea,
-    row_to_json(a)
+  select {", ".join(_KEY)}, row_to_json(a)
   from answer a
-  where ${len(_FIELDS) + 5}::text is not null
+  where {_KEY[0]} is not null
+    and not {_DERIVED_AFTER}
 )
 select j.verdict, t.status as status_before, t.version as version_before,
-  t.plan_id as plan_id_before,
+  t.plan_id as plan_id_before, t.worker_id as worker_before,
+  t.sequence_order is distinct from w.sequence_order as is_reordered,
   {columns(ALL, of="a")}
 from judged j
 join task t on t.id = j.id
+join wanted w on w.id = j.id
 left join answer a on true
 """
 
@@ -286,14 +319,23 @@ async def change(
     changes: Mapping[str, Any],
     *,
     expected_version: int | None,
+    token: int | None,
     key: RequestKey | None,
+    is_derived_after: bool = False,
 ) -> list[Row]:
     """Set the fields of a task that ``changes`` names; answers the task with ``verdict``.
 
-    ``changed`` and ``same``: done, or nothing to do. Refusals, by which nothing changed:
-    ``mismatch`` (it is at ``version_before``), ``refused`` (``status_before`` doesn't allow it),
-    ``closed`` (the plan is), ``conflict`` (it has another output; the event is kept).
-    ``stale``: nothing was done; call again with the plan locked before. Nothing: no such task.
+    ``status`` among them starts, releases, holds, unholds or resets it; what ends it is
+    `planstore.sql.tasks.ending`. ``token``: of the claim that the change is made under.
+    ``is_derived_after``: the plan and its ready tasks are locked, and all that follows is derived
+    after it, in the same transaction; then no key is kept.
+
+    ``changed`` and ``same``: done, or nothing to do. ``wide``: nothing was done, since what follows
+    takes more than counting. ``end``: nor was it, since the task would end. Refusals, by which
+    nothing changed: ``mismatch`` (it is at ``version_before``), ``refused`` (``status_before``
+    doesn't allow it), ``claimed`` (by ``worker_before``), ``stale_claim`` (it has ended),
+    ``waiting`` (for a dependency), ``closed`` (the plan is), ``conflict`` (it has another output;
+    the event is kept). Nothing: no such task.
     """
     return await conn.fetch(
         _CHANGE,
@@ -302,5 +344,7 @@ async def change(
         not changes.keys().isdisjoint(_CONCERNING_PLAN),
         *(changes.get(name) for name, _ in _FIELDS),
         expected_version,
+        token,
+        is_derived_after,
         *(key.row if key else (None, None, None)),
     )

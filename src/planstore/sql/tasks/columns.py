@@ -8,10 +8,13 @@ from planstore.sql.fragments import columns
 
 OF_TASK: Final = (
     *("id", "plan_id", "name", "agent_id", "description", "task_type", "input_data"),
-    *("metadata", "sequence_order", "created_at"),
+    *("metadata", "sequence_order", "parallel_group", "side_effects", "timeout_seconds"),
+    *("retry_policy", "estimated_duration", "created_at"),
 )
 OF_STATE: Final = (
-    *("output_data", "error", "status", "version", "updated_at", "started_at", "completed_at"),
+    *("output_data", "error", "status", "status_reason", "needs_review", "priority", "not_before"),
+    *("attempt", "worker_id", "progress", "progress_note"),
+    *("version", "updated_at", "started_at", "completed_at"),
 )
 ALL: Final = (*OF_TASK, *OF_STATE)
 

@@ -7,13 +7,22 @@ from typing import TYPE_CHECKING, Any, Final
 
 from planstore.models.fields import MAX_ORDER
 from planstore.sql.following import FOLLOWED, IS_FRESH, PLAN_COUNTS, PLAN_RECORDED
-from planstore.sql.fragments import TASK_PENDING, columns
+from planstore.sql.fragments import (
+    IS_UNMET,
+    PLAN_DRAFT,
+    TASK_BLOCKED,
+    TASK_PENDING,
+    columns,
+    is_dead,
+    satisfies,
+)
 from planstore.sql.tasks.columns import ALL, OF_STATE, OF_TASK, TASK
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from uuid import UUID
 
+    from planstore.models.dependency import Condition, DependencyType
     from planstore.models.idempotency import RequestKey
     from planstore.models.task import TaskDraft
     from planstore.sql.connection import Connection, Row
@@ -27,6 +36,13 @@ _NEW: Final = (
     ("task_type", "text"),
     ("input_data", "json"),
     ("metadata", "json"),
+    ("parallel_group", "text"),
+    ("priority", "smallint"),
+    ("not_before", "timestamptz"),
+    ("side_effects", "text"),
+    ("timeout_seconds", "double precision"),
+    ("retry_policy", "json"),
+    ("estimated_duration", "text"),
     ("after_last", "integer"),
     ("at_least", "integer"),
     ("scope", "text"),
@@ -34,6 +50,24 @@ _NEW: Final = (
     ("fingerprint", "bytea"),
 )
 """What is given of each new task, with its type, in the order of the parameters: one array each."""
+
+_EDGES: Final = (
+    ("plan_id", "uuid"),
+    ("task_id", "uuid"),
+    ("needs_id", "uuid"),
+    ("condition", "text"),
+    ("kind", "text"),
+)
+"""What is given of each dependency, in arrays that follow those of the tasks."""
+
+_LOCKED: Final = f"${len(_NEW) + len(_EDGES) + 1}::boolean"
+_DERIVED_AFTER: Final = f"${len(_NEW) + len(_EDGES) + 2}::boolean"
+
+_OF_GIVEN: Final = (
+    *("id", "plan_id", "name", "agent_id", "description", "task_type", "input_data", "metadata"),
+    *("parallel_group", "side_effects", "timeout_seconds", "retry_policy", "estimated_duration"),
+)
+"""Columns of ``tasks`` that are taken over as they were given."""
 
 # A task's order is `after_last` more than its plan's last order, and `at_least` so much: that
 # says "after the last", "3", and "after those before me in this batch" in one way.
@@ -53,14 +87,51 @@ plan as materialized (
   order by p.id
   for no key update of p
 ),
+edge as materialized (
+  select
+    e.*,
+    -- A task of the same batch has no state yet.
+    coalesce({satisfies("e.condition", status="s.status", reason="s.status_reason")}, false)
+      as is_satisfied,
+    coalesce(
+      {
+    is_dead(
+        "e.condition", status="s.status", reason="s.status_reason", on_failure="plan.on_failure"
+    )
+},
+      false
+    ) as is_dead
+  from unnest({
+    ", ".join(f"${n}::{kind}[]" for n, (_, kind) in enumerate(_EDGES, start=len(_NEW) + 1))
+}) as e ({", ".join(name for name, _ in _EDGES)})
+  join plan on plan.id = e.plan_id
+  left join planstore.task_states s on s.plan_id = e.plan_id and s.task_id = e.needs_id
+),
+needed as materialized (
+  select
+    e.plan_id, e.task_id,
+    count(*) as needs,
+    count(*) filter (where not e.is_satisfied) as unmet,
+    bool_or(e.is_dead) as is_dead,
+    json_agg(
+      json_build_object('task_id', e.needs_id, 'when', e.condition, 'type', e.kind)
+      order by e.needs_id
+    ) as depends_on
+  from edge e
+  group by e.plan_id, e.task_id
+),
 placed as materialized (
   select
     g.id, g.plan_id, g.position,
     least(
       greatest(plan.last_order + g.after_last, g.at_least), {MAX_ORDER}
-    ) as sequence_order
+    ) as sequence_order,
+    coalesce(n.needs, 0) as needs,
+    coalesce(n.unmet, 0) as unmet,
+    n.depends_on
   from given g
   join plan on plan.id = g.plan_id
+  left join needed n on n.task_id = g.id
 ),
 added as materialized (
   select
@@ -76,70 +147,101 @@ added as materialized (
 judged as materialized (
   select
     plan.id,
-    plan.is_sequential and a.gate_order < plan.gate_order as is_shutting,
+    a.gate_order,
+    plan.is_sequential,
+    not plan.is_closed and plan.paused_at is null and plan.status <> {PLAN_DRAFT}
+      and not plan.is_limited as is_offering,
     case
       when plan.is_closed then 'closed'
-      when plan.is_sequential and a.gate_order < plan.gate_order and not plan.is_fresh
-        then 'stale'
+      when {_DERIVED_AFTER} then 'changed'
+      when f.is_wide then 'wide'
+      when plan.is_limited and not {_LOCKED} then 'stale'
       else 'changed'
-    end as verdict
+    end as verdict,
+    not plan.is_closed and (
+      {_DERIVED_AFTER} or not f.is_wide and ({_LOCKED} or not plan.is_limited)
+    ) as is_done
   from plan
   join added a on a.id = plan.id
+  cross join lateral (
+    select
+      -- Others lose their turn to the new tasks, or new ones are skipped at once.
+      plan.is_sequential and a.gate_order < plan.gate_order
+        or plan.is_aborting
+        or exists (select from needed n where n.plan_id = plan.id and n.is_dead) as is_wide
+  ) f
 ),
-shut as materialized (  -- whose turn had come, and who now wait for the new tasks
-  select j.id, count(*) as tasks
-  from judged j
-  join plan on plan.id = j.id
-  join planstore.tasks t on t.plan_id = plan.id and t.sequence_order = plan.gate_order
-  join planstore.task_states s on s.plan_id = t.plan_id and s.task_id = t.id
-  where j.is_shutting
-    and s.status = {TASK_PENDING}
-  group by j.id
+standing as materialized (
+  select
+    q.*, j.is_offering,
+    case when q.unmet > 0 then {TASK_BLOCKED} else {TASK_PENDING} end as status,
+    case
+      when q.unmet = 0 and (not j.is_sequential or q.sequence_order <= j.gate_order)
+        then greatest(now(), g.not_before)
+    end as due_at
+  from placed q
+  join given g on g.position = q.position
+  join judged j on j.id = q.plan_id and j.is_done
 ),
 weighed as materialized (
   select
     plan.id,
     a.gate_order,
-    at_gate.tasks
+    n.at_gate
       + case when a.gate_order = plan.gate_order then plan.gate_unfinished else 0 end
       as gate_unfinished,
     plan.unfinished_tasks + a.tasks as unfinished_tasks,
-    plan.live_tasks - coalesce(shut.tasks, 0)
-      + case when plan.is_sequential then at_gate.tasks else a.tasks end as live_tasks,
+    plan.live_tasks + n.due as live_tasks,
+    plan.offered_tasks + case when j.is_offering then n.due else 0 end as offered_tasks,
+    plan.is_aborting,
     plan.task_count + a.tasks as task_count,
     greatest(plan.last_order, a.highest_order) as last_order,
     false as is_move,
     true as is_revision,
-    false as is_start
+    false as is_start,
+    false as is_derivation
   from judged j
   join plan on plan.id = j.id
   join added a on a.id = j.id
-  left join shut on shut.id = j.id
-  cross join lateral (
-    select count(*) as tasks
-    from placed q
-    where q.plan_id = j.id
-      and q.sequence_order = a.gate_order
-  ) at_gate
-  where j.verdict = 'changed'
+  join (
+    select
+      n.plan_id,
+      count(n.due_at) as due,
+      count(*) filter (where n.sequence_order = a.gate_order) as at_gate
+    from standing n
+    join added a on a.id = n.plan_id
+    group by n.plan_id
+  ) n on n.plan_id = j.id
+  where j.is_done
+    and not {_DERIVED_AFTER}
 ),
 {FOLLOWED},
 created as (
-  insert into planstore.tasks
-    (id, plan_id, name, agent_id, description, task_type, input_data, metadata, sequence_order)
-  select
-    g.id, g.plan_id, g.name, g.agent_id, g.description, g.task_type, g.input_data, g.metadata,
-    q.sequence_order
+  insert into planstore.tasks ({", ".join(_OF_GIVEN)}, sequence_order)
+  select {columns(_OF_GIVEN, of="g")}, n.sequence_order
   from given g
-  join placed q on q.position = g.position
-  join judged j on j.id = g.plan_id and j.verdict = 'changed'
+  join standing n on n.position = g.position
   order by g.position
   returning {", ".join(OF_TASK)}
 ),
 stated as (
-  insert into planstore.task_states (plan_id, task_id, status)
-  select created.plan_id, created.id, {TASK_PENDING} from created
+  insert into planstore.task_states
+    (plan_id, task_id, status, status_reason, agent_id, task_type, priority, not_before, needs,
+    unmet, due_at, ready_at)
+  select
+    g.plan_id, g.id, n.status, case when n.unmet > 0 then {IS_UNMET} end, g.agent_id, g.task_type,
+    g.priority, g.not_before, n.needs, n.unmet, n.due_at,
+    case when n.is_offering and not {_DERIVED_AFTER} then n.due_at end
+  from given g
+  join standing n on n.position = g.position
+  order by g.position
   returning plan_id, task_id, {", ".join(OF_STATE)}
+),
+linked as (
+  insert into planstore.dependencies (plan_id, task_id, needs_id, condition, kind)
+  select e.plan_id, e.task_id, e.needs_id, e.condition, e.kind
+  from edge e
+  join judged j on j.id = e.plan_id and j.is_done
 ),
 answer as materialized (
   select {TASK}
@@ -150,12 +252,17 @@ recorded as (
   insert into planstore.events
     (event_type, aggregate_type, aggregate_id, plan_id, version, payload, metadata)
   select
-    'task.created', 'task', a.id, a.plan_id, a.version, row_to_json(a),
-    json_build_object('revision', f.revision)
-  from given g
-  join answer a on a.id = g.id
-  join followed f on f.id = a.plan_id
-  order by g.position
+    'task.created', 'task', a.id, a.plan_id, a.version,
+    case
+      when n.needs = 0 then row_to_json(a)
+      else (left(row_to_json(a)::text, -1) || ',"depends_on":' || n.depends_on || '}}')::json
+    end,
+    json_build_object('revision', coalesce(f.revision, plan.revision + 1))
+  from standing n
+  join answer a on a.id = n.id
+  join plan on plan.id = n.plan_id
+  left join followed f on f.id = a.plan_id
+  order by n.position
   returning seq
 ),
 {PLAN_RECORDED},
@@ -166,12 +273,22 @@ kept as (
   join answer a on a.id = g.id
   where g.scope is not null
 )
-select coalesce(j.verdict, 'missing') as verdict, {columns(ALL, of="a")}
+select
+  coalesce(j.verdict, case when seen.id is null then 'missing' else 'busy' end) as verdict,
+  coalesce(plan.is_limited, false) as is_limited,
+  {columns(ALL, of="a")}
 from given g
+left join seen on seen.id = g.plan_id
+left join plan on plan.id = g.plan_id
 left join judged j on j.id = g.plan_id
 left join answer a on a.id = g.id
 order by g.position
 """
+
+
+_LOCKING: Final = "for no key update of p\n"
+assert _LOCKING in _CREATE
+_CREATE_WHERE_FREE: Final = _CREATE.replace(_LOCKING, "for no key update of p skip locked\n")
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,24 +304,70 @@ class NewTask:
     """… and not less than this."""
     key: RequestKey | None = None
 
+    def order(self, last_order: int) -> int:
+        """Its place, given the last order of its plan."""
+        after_last = last_order + self.after_last if self.after_last is not None else 0
+        return min(max(after_last, self.at_least or 0), MAX_ORDER)
+
     @property
     def row(self) -> tuple[Any, ...]:
         """What is given of it, in the order of the parameters."""
         task = self.task
         return (
             *(self.id, self.plan_id, task.name, task.agent_id, task.description, task.task_type),
-            *(task.input_data, task.metadata, self.after_last, self.at_least),
+            *(task.input_data, task.metadata, task.parallel_group, task.priority),
+            *(task.not_before, task.side_effects, task.timeout_seconds, task.retry_policy),
+            *(task.estimated_duration, self.after_last, self.at_least),
             *(self.key.row if self.key else (None, None, None)),
         )
 
 
-async def create(conn: Connection, new: Sequence[NewTask]) -> list[Row]:
+@dataclass(frozen=True, slots=True)
+class NewEdge:
+    """A dependency of a new task, on another new one or on one that is there."""
+
+    plan_id: UUID
+    task_id: UUID
+    needs_id: UUID
+    condition: Condition
+    kind: DependencyType
+
+    @property
+    def row(self) -> tuple[Any, ...]:
+        """What is given of it, in the order of the parameters."""
+        return self.plan_id, self.task_id, self.needs_id, self.condition, self.kind
+
+
+_NO_EDGES: Final = ((),) * len(_EDGES)
+
+
+async def create(
+    conn: Connection,
+    new: Sequence[NewTask],
+    edges: Sequence[NewEdge] = (),
+    *,
+    is_locked: bool = False,
+    is_derived_after: bool = False,
+    is_waiting: bool = True,
+) -> list[Row]:
     """Add tasks to their plans; answers each, in the given order, with ``verdict``.
 
+    ``edges``: their dependencies, known to be without a cycle; with any, the plans must be locked
+    before, in the same transaction (``is_locked``). ``is_derived_after``: so they are, and all that
+    follows for them is derived after it.
+
     ``changed``: done. ``missing``: there is no such plan. ``closed``: the plan takes no task.
-    ``stale``: nothing was done for the plan; call again with it locked before.
+    ``stale``: nothing was done for the plan; call again with it locked before. ``wide``: nothing
+    was done for it, since what follows takes more than counting. ``busy``, unless ``is_waiting``:
+    another transaction holds the plan.
     """
-    return await conn.fetch(_CREATE, *zip(*(each.row for each in new), strict=True))
+    return await conn.fetch(
+        _CREATE if is_waiting else _CREATE_WHERE_FREE,
+        *zip(*(each.row for each in new), strict=True),
+        *(zip(*(each.row for each in edges), strict=True) if edges else _NO_EDGES),
+        is_locked,
+        is_derived_after,
+    )
 
 
 async def expect_many(conn: Connection) -> None:

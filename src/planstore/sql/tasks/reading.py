@@ -9,6 +9,8 @@ from uuid import UUID
 from planstore.sql.tasks.columns import TASK, TASKS
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from planstore.sql.connection import Connection, Row
 
 _GET: Final = f"""
@@ -21,6 +23,46 @@ where t.id = $1
 async def get(conn: Connection, task_id: UUID) -> Row | None:
     """Return the task, or None."""
     return await conn.fetchrow(_GET, task_id)
+
+
+_MANY: Final = f"""
+select {TASK}
+from unnest($1::uuid[]) with ordinality as g (task_id, position)
+join planstore.tasks t on t.id = g.task_id
+join planstore.task_states s on s.plan_id = t.plan_id and s.task_id = t.id
+order by g.position
+"""
+
+
+async def many(conn: Connection, task_ids: Sequence[UUID]) -> list[Row]:
+    """Return tasks by their ids, in the given order; those that aren't there are left out."""
+    return await conn.fetch(_MANY, task_ids)
+
+
+_ATTEMPTS: Final = f"""
+select a.attempt, a.worker_id, a.began_at, a.ended_at, a.outcome, a.error
+from planstore.tasks t
+join planstore.attempts a on a.plan_id = t.plan_id and a.task_id = t.id
+where t.id = $1
+union all
+-- The one that goes on, or that the task has ended by; unless it is among the former.
+select
+  s.attempt, s.worker_id, s.began_at, s.ended_at,
+  case when s.ended_at is not null then s.status end, s.error
+from {TASKS}
+where t.id = $1
+  and s.began_at is not null
+  and not exists (
+    select from planstore.attempts a
+    where a.plan_id = s.plan_id and a.task_id = s.task_id and a.attempt = s.attempt
+  )
+order by attempt
+"""
+
+
+async def attempts(conn: Connection, task_id: UUID) -> list[Row]:
+    """Return the runs of a task, in order."""
+    return await conn.fetch(_ATTEMPTS, task_id)
 
 
 # Places that no task can have. A list always begins after a place, so that one plan of the

@@ -1,0 +1,244 @@
+"""Claims: handing out ready tasks, keeping what was handed out, and ending the runs."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+from pydantic_core import to_jsonable_python
+
+from planstore.models.binding import Unbound, bound
+from planstore.models.claim import (
+    MAX_BOUND_INPUT,
+    PACKETS,
+    ClaimRequest,
+    HeartbeatAnswer,
+    NeededTask,
+    RenewedClaim,
+    WorkPacket,
+)
+from planstore.models.dependency import DependencyType
+from planstore.services import following
+from planstore.services.following import Ended
+from planstore.sql import idempotency as keys
+from planstore.sql import tasks
+from planstore.sql.tasks import End, Ending
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+
+    from planstore.db import Database
+    from planstore.models.claim import Heartbeat
+    from planstore.models.idempotency import RequestKey
+    from planstore.services.once import Writes
+    from planstore.services.wakeups import Wakeups
+    from planstore.sql.connection import Connection, Row
+
+T = TypeVar("T")
+
+_EXPIRED_AT_ONCE: Final = 100
+"""How many ended leases are taken back by one statement."""
+
+_LOOK_EVERY: Final = 1.0
+"""Seconds after which a claim that waits looks for work by itself, whatever it is told."""
+
+_SWEEP_EVERY: Final = 1.0
+"""Seconds between two looks at the leases by the claims of one process."""
+
+
+class Claims:
+    """The claims that are made through one process."""
+
+    def __init__(self, database: Database, writes: Writes, wakeups: Wakeups) -> None:
+        self._database = database
+        self._writes = writes
+        self._wakeups = wakeups
+        self._swept_at = 0.0
+
+    async def claim(self, request: ClaimRequest, *, key: RequestKey | None) -> list[WorkPacket]:
+        """Hand out ready tasks; waits for some as long as the request says."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + request.wait_seconds
+        shape = (request.plan_id, request.agent_id, tuple(sorted(request.task_types or ())))
+        while True:
+            hints = self._wakeups.hints
+            packets = await self._writes.do(
+                lambda: self._claim_once(request, key), key=key, replay=PACKETS.validate_python
+            )
+            if packets:
+                if len(packets) == request.limit:
+                    self._wakeups.wake_next(shape)
+                return packets
+            left = deadline - loop.time()
+            if left <= 0:
+                return packets
+            await self._wakeups.wait(shape, since=hints, at_most=min(left, await self._horizon()))
+
+    async def _horizon(self) -> float:
+        """For how long nothing becomes ready unless a hint says so."""
+        async with self._database.connection() as conn:
+            seconds = await tasks.seconds_to_next(conn)
+        return _LOOK_EVERY if seconds is None else min(_LOOK_EVERY, max(seconds, 0.001))
+
+    async def _claim_once(self, request: ClaimRequest, key: RequestKey | None) -> list[WorkPacket]:
+        await self._take_over()
+        while True:
+            if key is None:
+                async with self._database.connection() as conn:
+                    packets, unbound = await self._hand_out(conn, request)
+            else:
+                async with self._database.transaction() as conn:
+                    packets, unbound = await self._hand_out(conn, request)
+                    if packets:
+                        await keys.keep(conn, key, PACKETS.dump_python(packets, mode="json"))
+            if unbound:
+                await self.end(unbound)
+            if packets or not unbound:
+                return packets
+
+    async def _take_over(self) -> None:
+        """Take back what others' leases have left, so that a library needs no sweeper."""
+        now = asyncio.get_running_loop().time()
+        if now - self._swept_at >= _SWEEP_EVERY:
+            self._swept_at = now
+            await self.sweep()
+
+    async def _hand_out(
+        self, conn: Connection, request: ClaimRequest
+    ) -> tuple[list[WorkPacket], list[Ending]]:
+        """Claim tasks; those whose input can't be filled in are to fail."""
+        packets: list[WorkPacket] = []
+        unbound: list[Ending] = []
+        for row in await tasks.claim(conn, request):
+            needed: list[dict[str, Any]] = row["dependencies"] or []
+            try:
+                resolved = await _resolved(conn, row, needed)
+            except Unbound as error:
+                unbound.append(_binding_error(row, error))
+            else:
+                packets.append(_packet(row, needed, resolved))
+        return packets, unbound
+
+    async def renew(self, heartbeat: Heartbeat) -> HeartbeatAnswer:
+        """Renew claims, and say which are lost and which are to stop."""
+        async with self._database.connection() as conn:
+            rows = await tasks.renew(conn, heartbeat.worker_id, heartbeat.claims)
+        return HeartbeatAnswer(claims=[RenewedClaim.model_validate(dict(row)) for row in rows])
+
+    async def end(self, endings: Sequence[Ending]) -> Ended:
+        """End runs: at once where what follows can be counted, else with the plan locked."""
+        async with self._database.connection() as conn:
+            ended = Ended(await tasks.end(conn, endings))
+        ended.unblocked = ended.rows[0]["unblocked"]
+        left = [
+            number for number, row in enumerate(ended.rows) if row["verdict"] in {"stale", "wide"}
+        ]
+        if left:
+            async with self._database.transaction() as conn:
+                again = await following.end_runs(conn, [endings[number] for number in left])
+            for number, row in zip(left, again.rows, strict=True):
+                ended.rows[number] = row
+            ended.unblocked += again.unblocked
+        self.announce(ended)
+        return ended
+
+    def announce(self, ended: Ended) -> None:
+        """Tell those who wait that there may be work, once it is committed."""
+        if ended.unblocked or any(row["is_returned"] for row in ended.rows):
+            self._wakeups.hint()
+
+    async def report(
+        self,
+        endings: Sequence[Ending],
+        claim_next: ClaimRequest | None,
+        *,
+        key: RequestKey | None,
+        refused: Callable[[Ended], None],
+        answer: Callable[[Connection, Ended, list[WorkPacket]], Awaitable[T]],
+        replay: Callable[[Any], T],
+    ) -> T:
+        """End runs and hand out the next tasks; answers what ``answer`` makes of it.
+
+        ``refused`` may raise, and then nothing is handed out.
+        """
+
+        async def alone() -> T:
+            ended = await self.end(endings)
+            refused(ended)
+            packets = await self.claim(claim_next, key=None) if claim_next else []
+            async with self._database.connection() as conn:
+                return await answer(conn, ended, packets)
+
+        async def with_key() -> T:
+            assert key is not None
+            async with self._database.transaction() as conn:
+                ended = await following.end_runs(conn, endings)
+                refused(ended)
+                packets, unbound = (
+                    await self._hand_out(conn, claim_next) if claim_next else ([], [])
+                )
+                made = await answer(conn, ended, packets)
+                await keys.keep(conn, key, to_jsonable_python(made))
+            self.announce(ended)
+            if unbound:
+                await self.end(unbound)
+            return made
+
+        return await self._writes.do(with_key if key else alone, key=key, replay=replay)
+
+    async def sweep(self) -> int:
+        """Take back all tasks whose lease has ended, in bites; answers how many."""
+        total = 0
+        while True:
+            async with self._database.connection() as conn:
+                overdue = await tasks.overdue(conn, limit=_EXPIRED_AT_ONCE)
+            if not overdue:
+                return total
+            ended = await self.end(
+                [Ending(row["task_id"], End.EXPIRE, token=row["fencing_token"]) for row in overdue]
+            )
+            total += sum(row["verdict"] == "changed" for row in ended.rows)
+            if len(overdue) < _EXPIRED_AT_ONCE:
+                return total
+
+
+async def _resolved(
+    conn: Connection, row: Row, needed: Sequence[dict[str, Any]]
+) -> dict[str, Any] | None:
+    """Return the task's input with its bindings filled in.
+
+    Raises:
+        Unbound: they can't be.
+    """
+    given = row["input_data"]
+    sources = [
+        each for each in needed if each["type"] == DependencyType.DATA.value and each["name"]
+    ]
+    if not sources:
+        return given
+    missing = [each["task_id"] for each in sources if each["output_link"] is not None]
+    fetched = {each["id"]: each["output_data"] for each in await tasks.many(conn, missing)}
+    outputs = {each["name"]: fetched.get(each["task_id"], each["output_data"]) for each in sources}
+    return bound(given, outputs, max_bytes=MAX_BOUND_INPUT)
+
+
+def _binding_error(row: Row, error: Unbound) -> Ending:
+    report = {
+        "code": "binding_error",
+        "message": str(error),
+        "faults": [{"pointer": each.pointer, "detail": each.detail} for each in error.faults],
+    }
+    return Ending(row["id"], End.FAIL, token=row["fencing_token"], error=report, is_retryable=False)
+
+
+def _packet(
+    row: Row, needed: Sequence[dict[str, Any]], resolved: dict[str, Any] | None
+) -> WorkPacket:
+    return WorkPacket.model_validate(
+        {
+            **row,
+            "resolved_input": resolved,
+            "dependencies": [NeededTask.model_validate(each) for each in needed],
+            "previous_attempts": row["previous_attempts"] or [],
+        }
+    )

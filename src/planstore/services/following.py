@@ -1,0 +1,154 @@
+"""Changes together with all that follows from them, inside a transaction.
+
+Each verb here comes with its plan locked. It is counted in place where that is possible, and
+derived anew where it isn't; either way the plan is as it should be when the transaction ends.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from planstore.models.task import TaskStatus
+from planstore.services import wiring
+from planstore.sql import derivation, plans, tasks
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from uuid import UUID
+
+    from planstore.services.wiring import Wish
+    from planstore.sql.connection import Connection, Row
+    from planstore.sql.tasks import Ending, NewTask
+
+
+@dataclass(slots=True)
+class Ended:
+    """What became of runs that were to end."""
+
+    rows: list[Row]
+    """In the order that was asked, as `tasks.end` answers them."""
+    unblocked: list[UUID] = field(default_factory=list["UUID"])
+    """The tasks whose turn has come by it."""
+
+
+async def add_tasks(
+    conn: Connection, plan: Row, new: Sequence[NewTask], *, pointer: str = "/tasks/{}/depends_on"
+) -> list[Row]:
+    """Add tasks to a plan that is locked, with what they need; answers them as they are then.
+
+    Raises:
+        InvalidInput: a dependency names no task of the plan, or forms a cycle.
+    """
+    edges = (
+        await wiring.wire(
+            conn, plan, wiring.wishes_of(new, last_order=plan["last_order"], pointer=pointer)
+        )
+        if wiring.asks_for_others(new)
+        else []
+    )
+    rows = await tasks.create(conn, new, edges, is_locked=True)
+    if rows[0]["verdict"] == "wide":
+        await derivation.lock(conn, plan["id"])
+        await tasks.create(conn, new, edges, is_locked=True, is_derived_after=True)
+        await derivation.derive(conn, plan["id"], is_revision=True)
+        return await tasks.many(conn, [each.id for each in new])
+    if plan["max_parallel_tasks"] is not None:
+        await tasks.offer(conn, plan["id"])
+    return rows
+
+
+async def end_runs(conn: Connection, endings: Sequence[Ending]) -> Ended:
+    """End runs, of whatever plans; these are locked first."""
+    await plans.lock_of_tasks(conn, (each.task_id for each in endings))
+    ended = Ended(await tasks.end(conn, endings, is_locked=True))
+    ended.unblocked = ended.rows[0]["unblocked"]
+    wide = [number for number, row in enumerate(ended.rows) if row["verdict"] == "wide"]
+    if wide:
+        plan_ids = sorted({ended.rows[number]["plan_id"] for number in wide})
+        for plan_id in plan_ids:
+            await derivation.lock(conn, plan_id)
+        again = await tasks.end(
+            conn, [endings[number] for number in wide], is_locked=True, is_derived_after=True
+        )
+        for number, row in zip(wide, again, strict=True):
+            ended.rows[number] = row
+        for plan_id in plan_ids:
+            ended.unblocked += await derivation.derive(conn, plan_id, is_move=True, is_start=True)
+    await _offer(conn, ended.rows)
+    moved = {each.task_id for each in endings}
+    ended.unblocked = [each for each in ended.unblocked if each not in moved]
+    return ended
+
+
+async def _offer(conn: Connection, rows: Iterable[Row]) -> None:
+    limited = {row["plan_id"] for row in rows if row["is_limited"] and row["verdict"] == "changed"}
+    for plan_id in sorted(limited):
+        await tasks.offer(conn, plan_id)
+
+
+async def change_task(
+    conn: Connection,
+    plan: Row,
+    task_id: UUID,
+    changes: Mapping[str, Any],
+    *,
+    expected_version: int | None = None,
+    token: int | None = None,
+) -> list[Row]:
+    """Change a task whose plan is locked, with its ready tasks, and derive what follows."""
+    rows = await tasks.change(
+        conn,
+        task_id,
+        changes,
+        expected_version=expected_version,
+        token=token,
+        key=None,
+        is_derived_after=True,
+    )
+    if rows and rows[0]["verdict"] == "changed":
+        await derivation.derive(
+            conn,
+            plan["id"],
+            is_move=rows[0]["status"] != rows[0]["status_before"],
+            is_revision=rows[0]["is_reordered"],
+            is_start=changes.get("status") == TaskStatus.RUNNING,
+        )
+    return rows
+
+
+async def rewire(conn: Connection, plan: Row, wish: Wish) -> bool:
+    """Have a task of a locked plan need what is wished; answers whether that changed anything.
+
+    Raises:
+        InvalidInput: a dependency names no task of the plan, or forms a cycle.
+    """
+    edges = await wiring.wire(conn, plan, [wish])
+    await derivation.lock(conn, plan["id"])
+    is_changed = await tasks.dependencies.replace(conn, plan["id"], wish.id, edges)
+    if is_changed:
+        await derivation.derive(conn, plan["id"], is_revision=True)
+    return is_changed
+
+
+async def reset(conn: Connection, plan: Row, task_ids: Sequence[UUID]) -> None:
+    """Have tasks of a locked plan begin anew; those that have not begun stay as they are."""
+    await derivation.lock(conn, plan["id"])
+    if await tasks.reset(conn, plan["id"], task_ids):
+        await derivation.derive(conn, plan["id"], is_move=True)
+
+
+async def change_plan(
+    conn: Connection,
+    plan_id: UUID,
+    changes: Mapping[str, Any],
+    *,
+    expected_version: int | None = None,
+) -> list[Row]:
+    """Change a plan in a way that concerns its tasks, and derive what follows."""
+    await plans.lock(conn, [plan_id])
+    await derivation.lock(conn, plan_id)
+    rows = await plans.change(conn, plan_id, changes, expected_version=expected_version, key=None)
+    if rows and rows[0]["verdict"] == "changed":
+        await derivation.derive(conn, plan_id)
+    return rows

@@ -1,0 +1,93 @@
+"""Making what many callers ask for at once by one statement and one commit.
+
+Nobody waits for others to come along: what arrives while a statement is under way goes into the
+next one. Each caller gets a verdict of its own, after the commit of its own; where a statement
+fails as a whole, each of its tasks is made again alone, so that no caller gets another's error.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from itertools import groupby
+from typing import TYPE_CHECKING, Final
+
+import asyncpg
+
+from planstore.errors import PlanStoreError
+from planstore.sql import tasks
+
+if TYPE_CHECKING:
+    from planstore.db import Database
+    from planstore.sql.connection import Row
+    from planstore.sql.tasks import NewTask
+
+_AT_ONCE: Final = 200
+_LANES: Final = 2
+"""PostgreSQL works on one statement while the next one is put together."""
+
+
+class MergedCreates:
+    """The single tasks that a process is asked to add."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._waiting: list[tuple[NewTask, asyncio.Future[Row]]] = []
+        self._lanes: set[asyncio.Task[None]] = set()
+
+    async def add(self, new: NewTask) -> Row:
+        """Add a task; answers it with ``verdict`` as `tasks.create` does."""
+        answer: asyncio.Future[Row] = asyncio.get_running_loop().create_future()
+        self._waiting.append((new, answer))
+        if len(self._lanes) < _LANES:
+            lane = asyncio.create_task(self._drain())
+            self._lanes.add(lane)
+            lane.add_done_callback(self._lanes.discard)
+        return await answer
+
+    async def _drain(self) -> None:
+        while self._waiting:
+            taken, self._waiting = self._waiting[:_AT_ONCE], self._waiting[_AT_ONCE:]
+            await self._create(taken)
+
+    async def _create(
+        self, taken: list[tuple[NewTask, asyncio.Future[Row]]], *, is_waiting: bool = False
+    ) -> None:
+        try:
+            async with self._database.connection() as conn:
+                new = [each for each, _ in taken]
+                rows = await tasks.create(conn, new, is_waiting=is_waiting)
+        except asyncpg.PostgresError as error:
+            if len(taken) == 1:
+                _fail(taken, error)
+            for each in taken if len(taken) > 1 else ():
+                await self._create([each], is_waiting=True)
+        except PlanStoreError as error:
+            _fail(taken, error)
+        except BaseException as error:
+            _fail(taken, error)
+            raise
+        else:
+            await self._answer(taken, rows)
+
+    async def _answer(
+        self, taken: list[tuple[NewTask, asyncio.Future[Row]]], rows: list[Row]
+    ) -> None:
+        busy: list[tuple[NewTask, asyncio.Future[Row]]] = []
+        for each, row in zip(taken, rows, strict=True):
+            if row["verdict"] == "busy":
+                busy.append(each)
+            elif not each[1].done():
+                each[1].set_result(row)
+        # Whoever waits for a plan that another transaction holds waits for that one alone.
+        if busy:
+            async with asyncio.TaskGroup() as group:
+                for _, of_plan in groupby(
+                    sorted(busy, key=lambda each: each[0].plan_id), key=lambda each: each[0].plan_id
+                ):
+                    group.create_task(self._create(list(of_plan), is_waiting=True))
+
+
+def _fail(taken: list[tuple[NewTask, asyncio.Future[Row]]], error: BaseException) -> None:
+    for _, answer in taken:
+        if not answer.done():
+            answer.set_exception(error)

@@ -1,0 +1,131 @@
+"""Telling those who wait for work that there may be some, here and in other processes.
+
+A hint is only ever a hint: who is woken looks for work, and who isn't looks by itself once in a
+while. So hints may be late, lost or too many, and `NOTIFY`, which would hold up every commit that
+it rides in (PostgreSQL takes a lock on the whole queue for it), is sent by itself, one for all that
+became ready within a few milliseconds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from contextlib import suppress
+from typing import TYPE_CHECKING, Final
+
+from planstore.errors import PlanStoreError
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable
+
+    from planstore.db import Database
+
+CHANNEL: Final = "planstore_ready"
+
+_APART: Final = 0.01
+"""Seconds between two notifications of one process."""
+
+_RECONNECT: Final = 1.0
+"""Seconds between two attempts to listen again."""
+
+logger = logging.getLogger("planstore")
+
+
+class Wakeups:
+    """Those of one process who wait for work, by what they ask for.
+
+    Of those who ask for the same only one is woken at a time: it wakes the next one where it found
+    as much as it wanted, so a thousand waiters don't all look for one task.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._waiting: dict[Hashable, deque[asyncio.Future[None]]] = {}
+        self._hints = 0
+        self._unsent = asyncio.Event()
+        self._chores: list[asyncio.Task[None]] = []
+        self._listener: asyncio.Task[None] | None = None
+
+    @property
+    def hints(self) -> int:
+        """How many there have been: who looks for work notes it before, so as to miss none."""
+        return self._hints
+
+    def hint(self) -> None:
+        """Say that a task has become ready, or will at a time that nobody knew of."""
+        self._wake_all()
+        if not self._chores:
+            self._chores.append(asyncio.create_task(self._notify()))
+        self._unsent.set()
+
+    def wake_next(self, shape: Hashable) -> None:
+        """Wake another one of those who ask for the same."""
+        waiters = self._waiting.get(shape, ())
+        while waiters:
+            waiter = waiters.popleft()
+            if not waiter.done():
+                waiter.set_result(None)
+                return
+
+    async def wait(self, shape: Hashable, *, since: int, at_most: float) -> None:
+        """Wait until a hint comes that is newer than ``since``, or for ``at_most`` seconds."""
+        if self._listener is None:
+            self._listener = asyncio.create_task(self._listen())
+        if self._hints != since:
+            return
+        waiter = asyncio.get_running_loop().create_future()
+        self._waiting.setdefault(shape, deque()).append(waiter)
+        try:
+            async with asyncio.timeout(at_most):
+                await waiter
+        except TimeoutError:
+            pass
+        finally:
+            self._forget(shape, waiter)
+
+    def _forget(self, shape: Hashable, waiter: asyncio.Future[None]) -> None:
+        waiters = self._waiting.get(shape)
+        if waiters is not None:
+            with suppress(ValueError):
+                waiters.remove(waiter)
+            if not waiters:
+                del self._waiting[shape]
+
+    def _wake_all(self) -> None:
+        self._hints += 1
+        for shape in list(self._waiting):
+            self.wake_next(shape)
+
+    async def close(self) -> None:
+        """Stop listening and notifying; a last hint is still sent."""
+        if self._unsent.is_set():
+            await self._send()
+        chores = [*self._chores, *([self._listener] if self._listener else [])]
+        for chore in chores:
+            chore.cancel()
+        await asyncio.gather(*chores, return_exceptions=True)
+
+    async def _notify(self) -> None:
+        while True:
+            await self._unsent.wait()
+            await self._send()
+            await asyncio.sleep(_APART)
+
+    async def _send(self) -> None:
+        self._unsent.clear()
+        try:
+            async with self._database.connection() as conn:
+                await conn.execute(f"notify {CHANNEL}")
+        except PlanStoreError as error:
+            logger.debug("a hint was not sent: %s", error.detail)
+
+    async def _listen(self) -> None:
+        while True:
+            try:
+                async with self._database.listening(CHANNEL, self._wake_all) as lost:
+                    self._wake_all()  # for what was missed while nobody listened
+                    await lost.wait()
+            except PlanStoreError as error:
+                logger.debug("hints of other processes are not heard: %s", error.detail)
+            await asyncio.sleep(_RECONNECT)

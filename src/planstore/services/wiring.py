@@ -1,0 +1,266 @@
+"""What tasks need, found by id or name: dependencies as edges, without a cycle."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from itertools import groupby
+from typing import TYPE_CHECKING, Any, Final
+from uuid import UUID
+
+from planstore.errors import DependencyCycle, Fault, InvalidInput
+from planstore.models.binding import references
+from planstore.models.dependency import Condition, DependencyDraft, DependencyType
+from planstore.models.fields import MAX_FAULTS, shortened
+from planstore.models.graph import find_cycle, nearest
+from planstore.models.plan import SEQUENTIAL
+from planstore.sql import tasks
+from planstore.sql.tasks import NewEdge, dependencies
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from planstore.sql.connection import Connection, Row
+    from planstore.sql.tasks import NewTask
+
+_HINTED: Final = 20
+"""How many unknown names are answered with the nearest known one."""
+_NAMES: Final = 10_000
+"""How many names of a plan are looked through for that."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What a task is to need: explicit entries, and the tasks that its input names."""
+
+    id: UUID
+    name: str | None
+    sequence_order: int
+    depends_on: Sequence[DependencyDraft]
+    input_data: Any
+    pointer: str
+    """Where ``depends_on`` stands in the request."""
+
+    def bindings(self) -> frozenset[str]:
+        """The names in its input that may be those of tasks."""
+        return references(self.input_data) if self.input_data else frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """A task that can be needed."""
+
+    id: UUID
+    name: str | None
+    sequence_order: int
+
+
+def asks_for_others(new: Iterable[NewTask]) -> bool:
+    """Whether any of the tasks needs another one, or may."""
+    return any(
+        each.task.depends_on or (each.task.input_data and references(each.task.input_data))
+        for each in new
+    )
+
+
+def wishes_of(new: Sequence[NewTask], *, last_order: int, pointer: str) -> list[Wish]:
+    """Return what new tasks are to need, given the last order of their plan.
+
+    ``pointer``: where each stands in the request, as in ``/tasks/{}``.
+    """
+    return [
+        Wish(
+            id=each.id,
+            name=each.task.name,
+            sequence_order=each.order(last_order),
+            depends_on=each.task.depends_on,
+            input_data=each.task.input_data,
+            pointer=pointer.format(number),
+        )
+        for number, each in enumerate(new)
+    ]
+
+
+async def rebound(
+    conn: Connection, plan: Row, task_id: UUID, depends_on: Sequence[DependencyDraft] | None = None
+) -> Wish:
+    """Return what a task is to need, given its input; what it needs beside stays if None."""
+    (task,) = await tasks.many(conn, [task_id])
+    if depends_on is None:
+        depends_on = [
+            DependencyDraft(task=str(row["task_id"]), when=row["when"], type=row["type"])
+            for row in await dependencies.of_task(conn, plan["id"], task_id)
+        ]
+    return Wish(
+        id=task_id,
+        name=task["name"],
+        sequence_order=task["sequence_order"],
+        depends_on=depends_on,
+        input_data=task["input_data"],
+        pointer="/depends_on",
+    )
+
+
+async def without(
+    conn: Connection, plan: Row, wish: Wish, unwanted: Sequence[DependencyDraft]
+) -> Wish:
+    """Return the wish without the tasks that are named; without any if none is.
+
+    Raises:
+        InvalidInput: an entry names no task of the plan.
+    """
+    named = replace(wish, depends_on=unwanted, input_data=None)
+    known = await _known(conn, plan["id"], [named])
+    gone = {edge.needs_id for edge in await _found(conn, plan["id"], [named], known)}
+    kept = [each for each in wish.depends_on if unwanted and UUID(each.task) not in gone]
+    return replace(wish, depends_on=kept)
+
+
+async def wire(conn: Connection, plan: Row, wishes: Sequence[Wish]) -> list[NewEdge]:
+    """Return the dependencies of tasks of a plan, which must be locked.
+
+    Raises:
+        InvalidInput: an entry names no task of the plan; all such are named.
+        DependencyCycle: tasks would wait for each other.
+    """
+    known = await _known(conn, plan["id"], wishes)
+    edges = await _found(conn, plan["id"], wishes, known)
+    labels = {each.id: each.name or str(each.id) for each in known.values()}
+    if plan["plan_type"] == SEQUENTIAL:
+        _refuse_later(wishes, edges, known, labels)
+    await _refuse_cycle(conn, plan["id"], wishes, edges, labels)
+    return edges
+
+
+async def _known(
+    conn: Connection, plan_id: UUID, wishes: Sequence[Wish]
+) -> Mapping[UUID | str, _Known]:
+    """Return all tasks that the wishes may name, by id and by name."""
+    known: dict[UUID | str, _Known] = {}
+    for wish in wishes:
+        task = _Known(wish.id, wish.name, wish.sequence_order)
+        known[wish.id] = task
+        if wish.name is not None:
+            known[wish.name] = task
+    asked = {_reference(entry.task) for wish in wishes for entry in wish.depends_on}
+    asked.update(name for wish in wishes for name in wish.bindings())
+    asked.difference_update(known)
+    if asked:
+        ids = [each for each in asked if isinstance(each, UUID)]
+        names = [each for each in asked if isinstance(each, str)]
+        for row in await dependencies.named(conn, plan_id, ids, names):
+            task = _Known(row["id"], row["name"], row["sequence_order"])
+            known.setdefault(task.id, task)
+            if task.name is not None:
+                known.setdefault(task.name, task)
+    return known
+
+
+def _reference(text: str) -> UUID | str:
+    """A task's id or its name: a name never reads as a UUID."""
+    try:
+        return UUID(text)
+    except ValueError:
+        return text
+
+
+async def _found(
+    conn: Connection, plan_id: UUID, wishes: Sequence[Wish], known: Mapping[UUID | str, _Known]
+) -> list[NewEdge]:
+    edges: list[NewEdge] = []
+    unknown: list[tuple[str, str]] = []
+    for wish in wishes:
+        needs: dict[UUID, tuple[Condition, DependencyType]] = {}
+        for number, entry in enumerate(wish.depends_on):
+            task = known.get(_reference(entry.task))
+            if task is None:
+                unknown.append((f"{wish.pointer}/{number}", entry.task))
+            else:
+                needs[task.id] = entry.when, entry.type
+        for name in wish.bindings():
+            task = known.get(name)
+            if task is not None and task.id != wish.id:
+                when, _ = needs.get(task.id, (Condition.SUCCESS, None))
+                needs[task.id] = when, DependencyType.DATA
+        edges += (
+            NewEdge(plan_id, wish.id, needed, when, kind) for needed, (when, kind) in needs.items()
+        )
+    if unknown:
+        raise await _dangling(conn, plan_id, unknown, known)
+    return edges
+
+
+async def _dangling(
+    conn: Connection,
+    plan_id: UUID,
+    unknown: Sequence[tuple[str, str]],
+    known: Mapping[UUID | str, _Known],
+) -> InvalidInput:
+    names = [each for each in known if isinstance(each, str)]
+    names += await dependencies.names(conn, plan_id, limit=_NAMES)
+    faults = tuple(
+        Fault(pointer, _no_such(task, names if number < _HINTED else ()))
+        for number, (pointer, task) in enumerate(unknown[:MAX_FAULTS])
+    )
+    return InvalidInput(f"A dependency leads nowhere: {faults[0].detail}", faults=faults)
+
+
+def _no_such(task: str, names: Sequence[str]) -> str:
+    near = nearest(task, names)
+    hint = f"; did you mean {shortened(near)!r}?" if near else ""
+    return f"the plan has no task {shortened(task)!r}{hint}"
+
+
+def _refuse_later(
+    wishes: Sequence[Wish],
+    edges: Sequence[NewEdge],
+    known: Mapping[UUID | str, _Known],
+    labels: Mapping[UUID, str],
+) -> None:
+    """Refuse that a task needs one which in a sequential plan waits for it anyway."""
+    orders = {wish.id: wish.sequence_order for wish in wishes}
+    faults = tuple(
+        Fault(
+            "",
+            f"{_path([edge.task_id, edge.needs_id, edge.task_id], labels)}: in a sequential plan "
+            f"{labels[edge.needs_id]!r}, with sequence_order {known[edge.needs_id].sequence_order},"
+            f" waits for {labels[edge.task_id]!r}, with {orders[edge.task_id]}",
+        )
+        for edge in edges
+        if known[edge.needs_id].sequence_order > orders[edge.task_id]
+    )
+    if faults:
+        raise DependencyCycle(
+            f"Tasks would wait for each other: {faults[0].detail}", faults=faults[:MAX_FAULTS]
+        )
+
+
+async def _refuse_cycle(
+    conn: Connection,
+    plan_id: UUID,
+    wishes: Sequence[Wish],
+    edges: Sequence[NewEdge],
+    labels: Mapping[UUID, str],
+) -> None:
+    """Refuse what would lead back to one of the tasks, over those that are there as well."""
+    wished = {wish.id for wish in wishes}
+    needs = {task: [edge.needs_id for edge in group] for task, group in _by_task(edges)}
+    others = {each for needed in needs.values() for each in needed} - wished
+    if others:
+        # What is there already can lead to the tasks only where they are there as well.
+        for row in await dependencies.reachable(conn, plan_id, list(others)):
+            if row["task_id"] not in wished:
+                needs.setdefault(row["task_id"], []).append(row["needs_id"])
+    if (cycle := find_cycle(needs)) is not None:
+        path = _path(cycle, labels)
+        raise DependencyCycle(
+            f"Tasks would wait for each other: {path}",
+            faults=(Fault("", f"each needs the next: {path}"),),
+        )
+
+
+def _by_task(edges: Sequence[NewEdge]) -> Iterable[tuple[UUID, Iterable[NewEdge]]]:
+    return groupby(edges, key=lambda edge: edge.task_id)
+
+
+def _path(cycle: Sequence[UUID], labels: Mapping[UUID, str]) -> str:
+    return " → ".join(shortened(labels.get(each, str(each))) for each in cycle)

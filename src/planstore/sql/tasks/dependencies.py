@@ -1,0 +1,176 @@
+"""Reading and replacing what a task needs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from planstore.sql.fragments import satisfies
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from uuid import UUID
+
+    from planstore.sql.connection import Connection, Row
+    from planstore.sql.tasks.creation import NewEdge
+
+_OF_TASK: Final = f"""
+select
+  d.needs_id as task_id, t.name, d.condition as "when", d.kind as "type", s.status,
+  {satisfies("d.condition", status="s.status", reason="s.status_reason")} as is_satisfied
+from planstore.dependencies d
+join planstore.tasks t on t.plan_id = d.plan_id and t.id = d.needs_id
+join planstore.task_states s on s.plan_id = d.plan_id and s.task_id = d.needs_id
+where d.plan_id = $1
+  and d.task_id = $2
+order by t.sequence_order, t.created_at, t.id
+"""
+
+
+async def of_task(conn: Connection, plan_id: UUID, task_id: UUID) -> list[Row]:
+    """Return what a task needs: ``task_id``, ``name``, ``when``, ``type``, ``status`` and more."""
+    return await conn.fetch(_OF_TASK, plan_id, task_id)
+
+
+_OF_PLAN: Final = f"""
+select d.task_id, d.needs_id, d.condition as "when", d.kind as "type",
+  {satisfies("d.condition", status="s.status", reason="s.status_reason")} as is_satisfied
+from planstore.dependencies d
+join planstore.task_states s on s.plan_id = d.plan_id and s.task_id = d.needs_id
+where d.plan_id = $1
+order by d.task_id, d.needs_id
+"""
+
+
+async def of_plan(conn: Connection, plan_id: UUID) -> list[Row]:
+    """Return every dependency of a plan: ``task_id``, ``needs_id``, ``when``, ``type`` and more."""
+    return await conn.fetch(_OF_PLAN, plan_id)
+
+
+_NAMED: Final = """
+select t.id, t.name, t.sequence_order
+from planstore.tasks t
+where t.plan_id = $1
+  and (t.id = any ($2::uuid[]) or t.name = any ($3::text[]))
+"""
+
+
+async def named(
+    conn: Connection, plan_id: UUID, ids: Sequence[UUID], names: Sequence[str]
+) -> list[Row]:
+    """Return the tasks of a plan that have one of the ids or names, with their order."""
+    return await conn.fetch(_NAMED, plan_id, ids, names)
+
+
+_NAMES: Final = """
+select t.name from planstore.tasks t where t.plan_id = $1 and t.name is not null limit $2
+"""
+
+
+async def names(conn: Connection, plan_id: UUID, *, limit: int) -> list[str]:
+    """Return names of a plan's tasks, to find the one that was meant."""
+    return [row["name"] for row in await conn.fetch(_NAMES, plan_id, limit)]
+
+
+_REACHABLE: Final = """
+with recursive reached (task_id) as (
+  select unnest($2::uuid[])
+  union
+  select d.needs_id
+  from reached r
+  join planstore.dependencies d on d.plan_id = $1 and d.task_id = r.task_id
+)
+select d.task_id, d.needs_id
+from reached r
+join planstore.dependencies d on d.plan_id = $1 and d.task_id = r.task_id
+"""
+
+
+async def reachable(conn: Connection, plan_id: UUID, from_ids: Sequence[UUID]) -> list[Row]:
+    """Return every dependency of the tasks ``from_ids``, of those that they need, and so on."""
+    return await conn.fetch(_REACHABLE, plan_id, from_ids)
+
+
+_FOLLOWERS: Final = """
+with recursive follower (task_id) as (
+  select d.task_id from planstore.dependencies d where d.plan_id = $1 and d.needs_id = $2
+  union
+  select d.task_id
+  from follower f
+  join planstore.dependencies d on d.plan_id = $1 and d.needs_id = f.task_id
+)
+select f.task_id from follower f order by f.task_id
+"""
+
+
+async def followers(conn: Connection, plan_id: UUID, task_id: UUID) -> list[UUID]:
+    """Return all tasks that need the task, or need one that does, and so on."""
+    return [row["task_id"] for row in await conn.fetch(_FOLLOWERS, plan_id, task_id)]
+
+
+_REPLACE: Final = """
+with given as materialized (
+  select e.needs_id, e.condition, e.kind
+  from unnest($3::uuid[], $4::text[], $5::text[]) as e (needs_id, condition, kind)
+),
+removed as (
+  delete from planstore.dependencies d
+  where d.plan_id = $1
+    and d.task_id = $2
+    and d.needs_id not in (select g.needs_id from given g)
+  returning d.needs_id
+),
+linked as (
+  insert into planstore.dependencies (plan_id, task_id, needs_id, condition, kind)
+  select $1, $2, g.needs_id, g.condition, g.kind
+  from given g
+  on conflict (plan_id, task_id, needs_id) do update
+    set condition = excluded.condition, kind = excluded.kind
+    where dependencies.condition <> excluded.condition or dependencies.kind <> excluded.kind
+  returning needs_id
+),
+touched as (
+  update planstore.task_states s
+  set version = s.version + 1, updated_at = now()
+  where s.plan_id = $1
+    and s.task_id = $2
+    and ((select count(*) from removed) > 0 or (select count(*) from linked) > 0)
+  returning s.version
+),
+recorded as (
+  insert into planstore.events
+    (event_type, aggregate_type, aggregate_id, plan_id, version, payload, metadata)
+  select
+    'task.rewired', 'task', $2, $1, c.version,
+    json_build_object('depends_on', (
+      select coalesce(
+        json_agg(
+          json_build_object('task_id', g.needs_id, 'when', g.condition, 'type', g.kind)
+          order by g.needs_id
+        ),
+        '[]'
+      )
+      from given g
+    )),
+    json_build_object('revision', p.revision + 1)
+  from touched c, planstore.plans p
+  where p.id = $1
+)
+select count(*) > 0 from touched
+"""
+
+
+async def replace(conn: Connection, plan_id: UUID, task_id: UUID, edges: Sequence[NewEdge]) -> bool:
+    """Have a task need exactly ``edges``; answers whether that changed anything.
+
+    The plan must be locked before, and all that follows derived after it.
+    """
+    is_changed = await conn.fetchval(
+        _REPLACE,
+        plan_id,
+        task_id,
+        [each.needs_id for each in edges],
+        [each.condition for each in edges],
+        [each.kind for each in edges],
+    )
+    assert isinstance(is_changed, bool)
+    return is_changed

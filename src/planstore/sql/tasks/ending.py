@@ -1,0 +1,697 @@
+"""Ending runs, any number of them, of any plans: completed, failed, released, expired, skipped.
+
+A run's end is what happens most, so what follows from it is counted in place: those who need the
+task have one dependency less that isn't satisfied, and where it was the last of its order in a
+sequential plan, the next one has its turn. That costs in proportion to who is concerned, never to
+the plan's size. What can't be told that way (`wide`) is derived anew, by
+`planstore.sql.derivation`, in the same transaction.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, Final
+
+from planstore.models.retry import RetryPolicy
+from planstore.models.task import TASK_LIFECYCLE
+from planstore.sql.following import (
+    FOLLOWED,
+    IS_FRESH,
+    IS_UNDERIVED,
+    PLAN_COUNTS,
+    PLAN_RECORDED,
+)
+from planstore.sql.fragments import (
+    IS_CLOSED,
+    IS_HELD,
+    IS_UNMET,
+    ONCE,
+    PLAN_ACTIVE,
+    TASK_BLOCKED,
+    TASK_COMPLETED,
+    TASK_FAILED,
+    TASK_FINISHED,
+    TASK_PENDING,
+    TASK_RUNNING,
+    TASK_SKIPPED,
+    columns,
+    event_of,
+    is_dead,
+    one_of,
+    satisfies,
+)
+from planstore.sql.tasks.columns import OF_STATE, TASK
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+    from uuid import UUID
+
+    from planstore.models.idempotency import RequestKey
+    from planstore.sql.connection import Connection, Row
+
+
+class End(StrEnum):
+    """How a run ends."""
+
+    COMPLETE = "complete"
+    FAIL = "fail"
+    RELEASE = "release"
+    SKIP = "skip"
+    EXPIRE = "expire"
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """That a task's run ends, or that the task does without one."""
+
+    task_id: UUID
+    verb: End
+    token: int | None = None
+    """The claim's fencing token; None by hand."""
+    output_data: Any = None
+    error: Any = None
+    is_retryable: bool = True
+    retry_in: float | None = None
+    """Seconds until the next run; by the retry policy if None."""
+    is_override: bool = False
+    """Whether it ends a claim without its token, as an operator does."""
+    started_at: datetime | None = None
+    """As the client says; what is stored if None."""
+    completed_at: datetime | None = None
+    """As the client says; now if None."""
+    version: int | None = None
+    """Which the task must be at."""
+    key: RequestKey | None = None
+    """Under which the answer is kept."""
+
+    @property
+    def row(self) -> tuple[Any, ...]:
+        """What is given of it, in the order of the parameters."""
+        return (
+            *(self.task_id, self.verb, self.token, self.output_data, self.error),
+            *(self.is_retryable, self.retry_in, self.is_override, self.started_at),
+            *(self.completed_at, self.version, *(self.key.row if self.key else (None, None, None))),
+        )
+
+
+def _allowed(verb: str, status: str) -> str:
+    """Whether the lifecycle lets ``verb`` start from ``status``."""
+    rows = " ".join(
+        f"when '{each.verb}' then {status} in {one_of(each.sources)}"
+        for each in TASK_LIFECYCLE.transitions
+        if each.verb in set(End)
+    )
+    return f"case {verb} {rows} else true end"
+
+
+def _done(verb: str, status: str) -> str:
+    """Whether ``status`` is where ``verb`` leads to."""
+    rows = " ".join(
+        f"when '{each.verb}' then {status} = '{each.target.value}'"
+        for each in TASK_LIFECYCLE.transitions
+        if each.verb in set(End)
+    )
+    return f"case {verb} {rows} else false end"
+
+
+_GIVEN: Final = (
+    ("task_id", "uuid"),
+    ("verb", "text"),
+    ("token", "bigint"),
+    ("output_data", "json"),
+    ("error", "json"),
+    ("is_retryable", "boolean"),
+    ("retry_in", "double precision"),
+    ("is_override", "boolean"),
+    ("new_started_at", "timestamptz"),
+    ("new_completed_at", "timestamptz"),
+    ("expected_version", "bigint"),
+    ("scope", "text"),
+    ("key", "text"),
+    ("fingerprint", "bytea"),
+)
+
+_LOCKED: Final = f"${len(_GIVEN) + 1}::boolean"
+_DERIVED_AFTER: Final = f"${len(_GIVEN) + 2}::boolean"
+_WHOLE: Final = f"${len(_GIVEN) + 3}::boolean"
+
+_POLICY: Final = RetryPolicy()
+
+_OUTCOME: Final = f"""case t.verb
+      when '{End.FAIL}' then 'failed'
+      when '{End.RELEASE}' then 'released'
+      when '{End.SKIP}' then 'skipped'
+      when '{End.EXPIRE}' then case when t.is_timed_out then 'timed_out' else 'lease_ended' end
+    end"""
+
+_SHOWN: Final = (
+    ("status", "status"),
+    ("status_reason", "status_reason"),
+    ("started_at", "started_at"),
+    ("completed_at", "completed_at"),
+    ("output_data", "output_before"),
+    ("error", "error_before"),
+    ("worker_id", "worker_id"),
+    ("progress", "progress"),
+    ("progress_note", "progress_note"),
+    ("needs_review", "needs_review"),
+)
+"""What clients see of a run's end: the column, and the name of what it was."""
+
+_CHANGES: Final = ",\n          ".join(
+    f"('{name}', to_json(a.{name}), a.{name}{cast} is distinct from n.{was}{cast})"
+    for name, was, cast in (
+        (name, was, "::text" if name in {"output_data", "error"} else "") for name, was in _SHOWN
+    )
+)
+
+_UNBLOCKED: Final = (
+    f"s.status = {TASK_BLOCKED} and s.status_reason = {IS_UNMET} and s.unmet = x.satisfied"
+)
+_DUE: Final = (
+    "x.is_in_turn and s.due_at is null and s.unmet = x.satisfied and ("
+    f"s.status = {TASK_PENDING} or s.status = {TASK_BLOCKED} and s.status_reason = {IS_UNMET})"
+)
+"""Of a row ``s`` whose dependencies and turn change by ``x``: what it becomes. It is said in terms
+of the row itself, so that it holds for the row as it is once it is locked."""
+
+# The parameters: the arrays of `_GIVEN`, whether the plans are locked already, and whether all
+# that follows is derived afterwards, and whether the tasks are wanted whole.
+_END: Final = f"""
+with given as materialized (
+  select *
+  from unnest({", ".join(f"${n}::{kind}[]" for n, (_, kind) in enumerate(_GIVEN, start=1))})
+    with ordinality as g ({", ".join(name for name, _ in _GIVEN)}, position)
+),
+placed as materialized (
+  select g.*, t.plan_id, t.sequence_order, t.retry_policy, t.side_effects = {ONCE} as is_once
+  from given g
+  join planstore.tasks t on t.id = g.task_id
+),
+seen as materialized (
+  select p.id, p.xmin, p.revision, p.derivations, p.retry_policy
+  from (select distinct q.plan_id from placed q) q
+  join planstore.plans p on p.id = q.plan_id
+),
+plan as materialized (
+  select {PLAN_COUNTS}, {IS_FRESH} as is_fresh, {IS_UNDERIVED} as is_underived
+  from planstore.plans p
+  join seen on seen.id = p.id
+  order by p.id
+  for no key update of p
+),
+task as materialized (
+  select
+    q.*,
+    s.status, s.status_reason, s.version, s.unmet, s.not_before, s.attempt, s.free_attempts,
+    s.worker_id, s.fencing_token, s.began_at, s.started_at, s.completed_at,
+    s.progress, s.progress_note, s.needs_review,
+    s.output_data as output_before, s.error as error_before,
+    s.due_at is not null as was_due,
+    s.ready_at is not null or s.status = {TASK_RUNNING} as was_offered,
+    s.status = {TASK_RUNNING} as was_running,
+    s.lease_expires_at is not null as is_claimed,
+    s.lease_expires_at <= now() as is_overdue,
+    coalesce(s.times_out_at <= now(), false) as is_timed_out,
+    s.status = {TASK_RUNNING} and s.fencing_token = q.token as is_holder,
+    plan.is_closed
+  from placed q
+  join plan on plan.id = q.plan_id
+  join planstore.task_states s on s.plan_id = q.plan_id and s.task_id = q.task_id
+  order by q.task_id
+  for no key update of s
+),
+judged as materialized (
+  select
+    t.*, {_OUTCOME} as outcome,
+    case
+      when t.expected_version <> t.version then 'mismatch'
+      when t.verb = '{End.EXPIRE}'
+        then case when t.is_holder and t.is_overdue then 'moved' else 'same' end
+      when t.is_holder then 'moved'
+      when t.token is not null and not (
+        t.fencing_token is not distinct from t.token and t.status = {TASK_COMPLETED}
+      ) then
+        case
+          -- A repetition of what has taken effect already.
+          when exists (
+            select from planstore.attempts a
+            where a.plan_id = t.plan_id and a.task_id = t.task_id
+              and a.fencing_token = t.token
+              and a.outcome = {_OUTCOME}
+          ) then 'same'
+          else 'stale_claim'
+        end
+      when t.verb <> '{End.SKIP}' and t.is_claimed and not t.is_override then 'claimed'
+      when t.verb = '{End.COMPLETE}' and t.status = {TASK_COMPLETED}
+        and t.output_data is not null
+        and t.output_data::jsonb is distinct from t.output_before::jsonb then 'conflict'
+      when {_done("t.verb", "t.status")} then 'same'
+      when t.token is not null then 'stale_claim'
+      when not ({_allowed("t.verb", "t.status")}) then 'refused'
+      else 'moved'
+    end as verdict
+  from task t
+),
+moving as materialized (
+  select
+    j.*,
+    j.verb = '{End.COMPLETE}' or j.verb = '{End.SKIP}' or r.is_dropped as is_finishing,
+    r.is_failing,
+    not (j.verb = '{End.COMPLETE}' or j.verb = '{End.SKIP}' or r.is_dropped or r.is_failing)
+      as is_returning,
+    case
+      when j.verb = '{End.COMPLETE}' then {TASK_COMPLETED}
+      when j.verb = '{End.SKIP}' or r.is_dropped then {TASK_SKIPPED}
+      when r.is_failing then {TASK_FAILED}
+      else {TASK_PENDING}
+    end as aim,
+    case when r.is_dropped then {IS_CLOSED} end as aim_reason,
+    case
+      when j.verb = '{End.RELEASE}' then 0
+      else coalesce(
+        j.retry_in,
+        case when j.verb = '{End.EXPIRE}' and not j.is_timed_out then 0 else r.backoff end
+      )
+    end as delay
+  from judged j
+  join seen on seen.id = j.plan_id
+  cross join lateral (
+    select
+      coalesce(j.retry_policy, seen.retry_policy) as policy,
+      j.attempt - j.free_attempts as runs,
+      j.verb in ('{End.FAIL}', '{End.EXPIRE}') as is_failure
+  ) f
+  cross join lateral (
+    select
+      f.is_failure and (
+        not j.is_retryable or not j.was_running or j.is_closed
+        or j.verb = '{End.EXPIRE}' and j.is_once
+        or f.runs > coalesce((f.policy ->> 'max_retries')::int, {_POLICY.max_retries})
+      ) as is_failing,
+      -- A closed plan takes what its tasks still report, but starts nothing again.
+      j.is_closed and j.verb = '{End.RELEASE}' as is_dropped,
+      case when f.is_failure then
+        least(
+          coalesce((f.policy ->> 'max_delay_sec')::float8, {_POLICY.max_delay_sec}),
+          coalesce((f.policy ->> 'initial_delay_sec')::float8, {_POLICY.initial_delay_sec})
+            * power(
+              coalesce((f.policy ->> 'backoff_multiplier')::float8, {_POLICY.backoff_multiplier}),
+              least(greatest(f.runs - 1, 0), 60)
+            )
+        ) * (1 - random() / 2)
+      end as backoff
+  ) r
+  where j.verdict = 'moved'
+),
+loosened as materialized (  -- who needs them, with how many dependencies more are satisfied
+  select
+    d.plan_id, d.task_id,
+    sum(a.is_satisfied::int - b.is_satisfied::int)::int as satisfied,
+    bool_or(a.is_dead or b.is_dead) as is_wide
+  from moving m
+  join plan on plan.id = m.plan_id
+  join planstore.dependencies d on d.plan_id = m.plan_id and d.needs_id = m.task_id
+  cross join lateral (
+    select
+      {satisfies("d.condition", status="m.aim", reason="m.aim_reason")} as is_satisfied,
+      {is_dead("d.condition", status="m.aim", reason="m.aim_reason", on_failure="plan.on_failure")}
+        as is_dead
+  ) a
+  cross join lateral (
+    select
+      {satisfies("d.condition", status="m.status", reason="m.status_reason")} as is_satisfied,
+      {
+    is_dead(
+        "d.condition", status="m.status", reason="m.status_reason", on_failure="plan.on_failure"
+    )
+} as is_dead
+  ) b
+  where not {_DERIVED_AFTER}
+    and not m.is_returning
+  group by d.plan_id, d.task_id
+),
+reckoned as materialized (
+  select
+    plan.id,
+    plan.gate_order,
+    plan.unfinished_tasks - m.finished as unfinished,
+    plan.gate_unfinished - m.finished_at_gate as gate_unfinished,
+    plan.gate_unfinished = m.finished_at_gate and plan.unfinished_tasks > m.finished
+      as is_passing,
+    -- What takes more than counting: nothing is handed out yet, or something is taken back.
+    plan.status <> {PLAN_ACTIVE} and not plan.is_closed
+      or plan.is_strict and m.is_failure
+      or exists (select from loosened l where l.plan_id = plan.id and l.is_wide) as is_wide
+  from (
+    select
+      m.plan_id,
+      count(*) filter (where m.is_finishing) as finished,
+      count(*) filter (where m.is_finishing and m.sequence_order = plan.gate_order)
+        as finished_at_gate,
+      bool_or(m.is_failing or m.status = {TASK_FAILED}) as is_failure
+    from moving m
+    join plan on plan.id = m.plan_id
+    group by m.plan_id
+  ) m
+  join plan on plan.id = m.plan_id
+),
+weighable as materialized (
+  select
+    r.*, plan.is_handing_out, plan.is_sequential, plan.is_limited,
+    case
+      when {_DERIVED_AFTER} then 'changed'
+      when r.is_wide then 'wide'
+      when not {_LOCKED} and (
+        plan.is_limited or not plan.is_underived or r.is_passing and not plan.is_fresh
+      ) then 'stale'
+      else 'changed'
+    end as verdict,
+    {_DERIVED_AFTER} or not r.is_wide and ({_LOCKED} or not (
+      plan.is_limited or not plan.is_underived or r.is_passing and not plan.is_fresh
+    )) as is_done
+  from reckoned r
+  join plan on plan.id = r.id
+),
+gated as materialized (  -- the plans that go on, with their gate as it will be
+  select
+    w.id, w.is_handing_out and not w.is_limited as is_offering, w.is_sequential,
+    w.is_passing and w.is_sequential as is_turning,
+    case when w.is_passing then n.sequence_order when w.unfinished > 0 then w.gate_order end
+      as gate_order,
+    case when w.is_passing then n.unfinished else w.gate_unfinished end as gate_unfinished,
+    w.unfinished
+  from weighable w
+  left join lateral (
+    select o.sequence_order, c.unfinished
+    from (
+      select t.sequence_order
+      from planstore.tasks t
+      join planstore.task_states s on s.plan_id = t.plan_id and s.task_id = t.id
+      where t.plan_id = w.id
+        and t.sequence_order > w.gate_order
+        and s.status not in {TASK_FINISHED}
+        and t.id not in (select m.task_id from moving m where m.is_finishing)
+      order by t.sequence_order
+      limit 1
+    ) o
+    cross join lateral (
+      select count(*) as unfinished
+      from planstore.tasks t
+      join planstore.task_states s on s.plan_id = t.plan_id and s.task_id = t.id
+      where t.plan_id = w.id
+        and t.sequence_order = o.sequence_order
+        and s.status not in {TASK_FINISHED}
+        and t.id not in (select m.task_id from moving m where m.is_finishing)
+    ) c
+  ) n on w.is_passing
+  where w.is_done
+    and not {_DERIVED_AFTER}
+),
+touched as materialized (
+  select
+    x.plan_id, x.task_id, sum(x.satisfied)::int as satisfied, bool_or(x.is_in_turn) as is_in_turn,
+    bool_and(x.is_offering) as is_offering
+  from (
+    select
+      l.plan_id, l.task_id, l.satisfied, g.is_offering,
+      not g.is_sequential or t.sequence_order <= g.gate_order as is_in_turn
+    from loosened l
+    join gated g on g.id = l.plan_id
+    join planstore.tasks t on t.plan_id = l.plan_id and t.id = l.task_id
+    where l.satisfied <> 0
+    union all
+    select t.plan_id, t.id, 0, g.is_offering, true
+    from gated g
+    join planstore.tasks t on t.plan_id = g.id and t.sequence_order = g.gate_order
+    where g.is_turning
+  ) x
+  where x.task_id not in (select m.task_id from moving m)
+  group by x.plan_id, x.task_id
+),
+opened as (
+  update planstore.task_states s
+  set
+    unmet = s.unmet - x.satisfied,
+    status = case when {_UNBLOCKED} then {TASK_PENDING} else s.status end,
+    status_reason = case when {_UNBLOCKED} then null else s.status_reason end,
+    version = s.version + ({_UNBLOCKED})::int,
+    updated_at = case when {_UNBLOCKED} then now() else s.updated_at end,
+    due_at = case when {_DUE} then greatest(now(), s.not_before) else s.due_at end,
+    ready_at = case
+      when {_DUE} and x.is_offering then greatest(now(), s.not_before) else s.ready_at
+    end
+  from touched x
+  where s.plan_id = x.plan_id
+    and s.task_id = x.task_id
+    and (x.satisfied <> 0 or s.status = {TASK_PENDING} and s.due_at is null)
+  returning
+    s.plan_id, s.task_id, s.version, s.due_at, s.ready_at,
+    x.satisfied <> 0 and s.status = {TASK_PENDING} as is_unblocked
+),
+landing as materialized (  -- where those who move come to stand
+  select
+    m.*, l.unmet as unmet_after, l.status as status_after, l.due_at,
+    case when l.status = {TASK_BLOCKED} then {IS_UNMET} else m.aim_reason end as reason_after,
+    case when g.is_offering then l.due_at end as ready_at,
+    case
+      when m.outcome = 'lease_ended' then json_build_object(
+        'code', m.outcome, 'message', format('worker %s did not renew its lease', m.worker_id)
+      )
+      when m.outcome = 'timed_out' then json_build_object(
+        'code', m.outcome, 'message', 'the run took longer than its timeout_seconds'
+      )
+      when m.outcome = 'failed' then m.error
+    end as failure
+  from moving m
+  join weighable w on w.id = m.plan_id and w.is_done
+  left join gated g on g.id = m.plan_id
+  left join loosened o on o.plan_id = m.plan_id and o.task_id = m.task_id
+  cross join lateral (select m.unmet - coalesce(o.satisfied, 0) as unmet) u
+  cross join lateral (
+    select
+      u.unmet,
+      case when m.is_returning and u.unmet > 0 then {TASK_BLOCKED} else m.aim end as status,
+      case
+        when m.is_returning and u.unmet = 0
+          and (g.id is null or not g.is_sequential or m.sequence_order <= g.gate_order)
+          then greatest(now() + make_interval(secs => m.delay), m.not_before)
+      end as due_at
+  ) l
+),
+after as materialized (
+  select
+    n.position, n.plan_id, n.task_id,
+    n.status_after as status,
+    n.reason_after as status_reason,
+    case when not n.is_returning then coalesce(n.new_started_at, n.started_at) end as started_at,
+    case when not n.is_returning then coalesce(n.new_completed_at, now()) end as completed_at,
+    case
+      when n.verb = '{End.COMPLETE}' and n.output_data is not null then n.output_data
+      else n.output_before
+    end as output_data,
+    case
+      when n.verb = '{End.COMPLETE}' then null else coalesce(n.failure, n.error_before)
+    end as error,
+    case when n.is_returning then null else n.worker_id end as worker_id,
+    case when n.is_returning then null else n.progress end as progress,
+    case when n.is_returning then null else n.progress_note end as progress_note,
+    n.is_failing and n.is_once and n.verb = '{End.EXPIRE}'
+      or n.needs_review and not n.is_finishing as needs_review
+  from landing n
+),
+moved as (
+  update planstore.task_states s
+  set
+    {", ".join(f"{name} = a.{name}" for name, _ in _SHOWN)},
+    version = s.version + 1,
+    updated_at = now(),
+    unmet = n.unmet_after,
+    due_at = n.due_at,
+    ready_at = n.ready_at,
+    free_attempts = s.free_attempts + (n.verb = '{End.RELEASE}')::int,
+    -- The holder may say again that it has completed the task.
+    fencing_token = case
+      when n.verb = '{End.COMPLETE}' and not n.is_override then s.fencing_token
+    end,
+    lease_expires_at = null,
+    lease_seconds = null,
+    times_out_at = null,
+    began_at = case when n.is_returning then null else s.began_at end,
+    ended_at = case when n.is_returning then null else now() end
+  from landing n
+  join after a on a.task_id = n.task_id
+  where s.plan_id = n.plan_id
+    and s.task_id = n.task_id
+  returning s.plan_id, s.task_id, {columns(OF_STATE, of="s")}
+),
+tried as (
+  insert into planstore.attempts
+    (plan_id, task_id, attempt, worker_id, fencing_token, began_at, outcome, error)
+  select
+    n.plan_id, n.task_id, n.attempt, n.worker_id, n.fencing_token, coalesce(n.began_at, now()),
+    n.outcome, n.failure
+  from landing n
+  where n.was_running
+    and n.outcome is not null
+),
+weighed as materialized (
+  select
+    g.id,
+    g.gate_order,
+    coalesce(g.gate_unfinished, 0) as gate_unfinished,
+    g.unfinished as unfinished_tasks,
+    plan.live_tasks + d.live + coalesce(o.due, 0) as live_tasks,
+    plan.offered_tasks + d.offered + coalesce(o.ready, 0) as offered_tasks,
+    plan.is_aborting,
+    plan.task_count,
+    plan.last_order,
+    true as is_move,
+    false as is_revision,
+    true as is_start,
+    false as is_derivation
+  from gated g
+  join plan on plan.id = g.id
+  join (
+    select
+      n.plan_id,
+      sum(
+        (n.due_at is not null)::int
+        - (n.was_running or n.was_due or n.status_reason is not distinct from {IS_HELD})::int
+      ) as live,
+      sum((n.ready_at is not null)::int - n.was_offered::int) as offered
+    from landing n
+    group by n.plan_id
+  ) d on d.plan_id = g.id
+  left join (
+    select p.plan_id, count(p.due_at) as due, count(p.ready_at) as ready
+    from opened p
+    where p.due_at is not null
+    group by p.plan_id
+  ) o on o.plan_id = g.id
+),
+{FOLLOWED},
+recorded as (
+  insert into planstore.events
+    (event_type, aggregate_type, aggregate_id, plan_id, version, payload, metadata)
+  select e.event_type, 'task', e.task_id, e.plan_id, e.version, e.payload, e.metadata
+  from (
+    select
+      n.position as place,
+      case
+        when n.outcome in ('failed', 'lease_ended', 'timed_out') and n.is_returning
+          then 'task.requeued'
+        else {event_of(TASK_LIFECYCLE, "n.status", "n.status_after", by_service=True)}
+      end as event_type,
+      n.task_id, n.plan_id, m.version, c.payload,
+      case
+        when n.outcome is null then json_build_object('revision', plan.revision)
+        else json_build_object('revision', plan.revision, 'outcome', n.outcome)
+      end as metadata
+    from landing n
+    join plan on plan.id = n.plan_id
+    join moved m on m.task_id = n.task_id
+    join after a on a.task_id = n.task_id
+    cross join lateral (
+      select json_object_agg(f.field, f.value) filter (where f.is_changed) as payload
+      from (
+        values
+          {_CHANGES}
+      ) f (field, value, is_changed)
+    ) c
+    union all
+    select
+      9223372036854775807, 'task.unblocked', o.task_id, o.plan_id, o.version,
+      json_build_object('status', {TASK_PENDING}, 'status_reason', null),
+      json_build_object('revision', plan.revision)
+    from opened o
+    join plan on plan.id = o.plan_id
+    where o.is_unblocked
+    union all
+    -- A late answer is kept, though it isn't taken.
+    select
+      j.position, 'task.result_refused', j.task_id, j.plan_id, j.version, '{{}}',
+      json_build_object(
+        'revision', plan.revision, 'reason', j.verdict, 'refused', json_build_object(
+          'verb', j.verb, 'fencing_token', j.token, 'output_data', j.output_data, 'error', j.error
+        )
+      )
+    from judged j
+    join plan on plan.id = j.plan_id
+    where j.verdict in ('stale_claim', 'conflict')
+  ) e
+  order by e.place, e.task_id
+  returning seq
+),
+{PLAN_RECORDED},
+answer as materialized (  -- whole, where one task is to be answered
+  select {TASK}
+  from given g
+  join moved s on s.task_id = g.task_id
+  join planstore.tasks t on t.plan_id = s.plan_id and t.id = s.task_id
+  where {_WHOLE}
+),
+kept as (
+  insert into planstore.idempotency_keys (scope, key, fingerprint, response)
+  select g.scope, g.key, g.fingerprint, row_to_json(a)
+  from given g
+  join answer a on a.id = g.task_id
+  where g.scope is not null
+)
+select
+  g.task_id,
+  t.plan_id,
+  case when j.verdict = 'moved' then w.verdict else coalesce(j.verdict, 'missing') end as verdict,
+  coalesce(a.status, j.status) as status,
+  j.status as status_before,
+  j.worker_id as worker_before,
+  coalesce(w.is_limited, false) as is_limited,
+  coalesce(a.status = {TASK_PENDING}, false) as is_returned,
+  case when g.position = 1 then
+    array(select o.task_id from opened o where o.due_at is not null order by o.task_id)
+  end as unblocked,
+  j.version as version_before,
+  (select row_to_json(o) from answer o where o.id = g.task_id) as task
+from given g
+left join placed t on t.position = g.position
+left join judged j on j.position = g.position
+left join weighable w on w.id = j.plan_id
+left join after a on a.position = g.position
+order by g.position
+"""
+
+
+async def end(
+    conn: Connection,
+    endings: Sequence[Ending],
+    *,
+    is_locked: bool = False,
+    is_derived_after: bool = False,
+    is_whole: bool = False,
+) -> list[Row]:
+    """End runs; answers each, in the given order, with ``verdict`` and the new ``status``.
+
+    ``is_locked``: the plans were locked before, in the same transaction. ``is_derived_after``: so
+    they were, and all that follows for them is derived after it.
+
+    ``is_whole``: the task is answered as ``task`` too; its key is kept then.
+
+    ``changed``: done. ``same``: it was so already (of a lease: it isn't over). ``stale``: nothing
+    was done for the plan; call again with it locked before. ``wide``: nothing was done for it,
+    since what follows takes more than counting. Refusals, by which nothing changed:
+    ``stale_claim`` (the claim has ended; what was sent is kept as an event), ``claimed`` (by
+    ``worker_before``), ``conflict`` (it has completed with another output), ``refused``
+    (``status_before`` doesn't allow it), ``mismatch`` (it is at ``version_before``), ``missing``.
+
+    ``is_limited``: the plan has as many tasks at work as it may have, so that the next ones are to
+    be offered. ``unblocked``, of the first row: all tasks whose turn has come.
+    """
+    return await conn.fetch(
+        _END,
+        *zip(*(each.row for each in endings), strict=True),
+        is_locked,
+        is_derived_after,
+        is_whole,
+    )
