@@ -7,22 +7,21 @@ import os
 import platform
 import signal
 import time
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import Annotated, Final
 
 import typer
 
 from bench import over_http
+from bench.coordination import subject as coordination
 from bench.postgres import postgres_at
 from bench.report import Report
 from bench.subject import Course
 from planstore import __version__
 from planstore.errors import PlanStoreError
 
-if TYPE_CHECKING:
-    from bench.postgres import Postgres
-
-SUBJECTS: Final = (over_http.SUBJECT,)
+SUBJECTS: Final = (over_http.SUBJECT, coordination.SUBJECT)
 
 _NAMES: Final = {
     f"{subject.name}.{line}": what for subject in SUBJECTS for line, what in subject.lines.items()
@@ -54,6 +53,18 @@ def main(
     seconds: Annotated[
         float, typer.Option(min=0.1, max=600, help="Length of each measurement.")
     ] = 2.0,
+    rows: Annotated[
+        int,
+        typer.Option(
+            min=1_000, max=10_000_000, help="Rows waiting, kept and paused; in full 1000000."
+        ),
+    ] = 100_000,
+    hold: Annotated[
+        float,
+        typer.Option(
+            min=1, max=3_600, help="Seconds that a transaction is held open; in full 120."
+        ),
+    ] = 10.0,
     only: Annotated[
         list[str] | None,
         typer.Option(
@@ -83,29 +94,32 @@ def main(
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w") as file, postgres_at(database_url) as postgres:
         report = Report(file)
-        asyncio.run(_run(report, postgres, lines, rounds=rounds, seconds=seconds))
+        course = Course(postgres, report, rounds, seconds, rows, hold, lines)
+        asyncio.run(_run(course))
         report.print_tables()
     typer.echo(f"JSON lines: {path}")
 
 
-async def _run(
-    report: Report, postgres: Postgres, lines: frozenset[str], *, rounds: int, seconds: float
-) -> None:
-    report.record(
+async def _run(course: Course) -> None:
+    course.report.record(
         "run",
         planstore=__version__,
         python=platform.python_version(),
-        postgres=await postgres.version(),
+        postgres=await course.postgres.version(),
         processors=os.cpu_count(),
         platform=platform.platform(),
-        rounds=rounds,
-        seconds=seconds,
+        rounds=course.rounds,
+        seconds=course.seconds,
+        rows=course.rows,
+        held_seconds=course.held_seconds,
         time=time.time(),
     )
     for subject in SUBJECTS:
-        wanted = frozenset(line for line in subject.lines if f"{subject.name}.{line}" in lines)
+        wanted = frozenset(
+            line for line in subject.lines if f"{subject.name}.{line}" in course.lines
+        )
         if wanted:
-            await subject.run(Course(postgres, report, rounds, seconds, wanted))
+            await subject.run(replace(course, lines=wanted))
 
 
 if __name__ == "__main__":

@@ -16,7 +16,6 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Final, cast
 from uuid import UUID
 
-import asyncpg
 import uvicorn
 import uvloop
 from starlette.applications import Starlette
@@ -24,10 +23,12 @@ from starlette.responses import Response
 from starlette.routing import Route
 from uuid_utils.compat import uuid7
 
+from bench.pool import bare_pool
 from planstore.models.idempotency import RequestKey
 from planstore.sql import tasks
 
 if TYPE_CHECKING:
+    import asyncpg
     from starlette.requests import Request
 
     from planstore.models.task import TaskDraft
@@ -66,7 +67,9 @@ def create_app(pool: asyncpg.Pool[Row]) -> Starlette:
         changes = json.loads(await request.body())
         task_id = request.path_params["task_id"]
         async with pool.acquire() as conn:
-            (row,) = await tasks.change(conn, task_id, changes, expected_version=None, key=None)
+            (row,) = await tasks.change(
+                conn, task_id, changes, expected_version=None, token=None, key=None
+            )
         return _json(row)
 
     return Starlette(
@@ -84,42 +87,21 @@ def _json(row: Row | None, status: int = 200) -> Response:
     return Response(content, status, media_type="application/json")
 
 
-async def _prepare(conn: asyncpg.Connection[Row]) -> None:
-    for kind in ("json", "jsonb"):
-        await conn.set_type_codec(
-            kind, schema="pg_catalog", encoder=json.dumps, decoder=json.loads, format="text"
-        )
-
-
-async def _keep(_conn: object) -> None:
-    """Spare the round trip of the driver's own reset, as PlanStore does."""
-
-
 async def _serve(url: str, *, pool_size: int) -> None:
-    pool = await asyncpg.create_pool(
-        url,
-        min_size=1,
-        max_size=pool_size,
-        max_cacheable_statement_size=0,
-        max_cached_statement_lifetime=0,
-        server_settings={"application_name": "bare", "TimeZone": "UTC", "jit": "off"},
-        init=_prepare,
-        reset=_keep,
-    )
-    config = uvicorn.Config(
-        create_app(pool),
-        http="httptools",
-        ws="none",
-        lifespan="off",
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        timeout_graceful_shutdown=3,
-    )
-    sock = socket.create_server(("127.0.0.1", 0), backlog=2048)
-    print(json.dumps({"url": f"http://127.0.0.1:{sock.getsockname()[1]}"}), flush=True)
-    await uvicorn.Server(config).serve(sockets=[sock])
-    await pool.close()
+    async with bare_pool(url, size=pool_size) as pool:
+        config = uvicorn.Config(
+            create_app(pool),
+            http="httptools",
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            timeout_graceful_shutdown=3,
+        )
+        sock = socket.create_server(("127.0.0.1", 0), backlog=2048)
+        print(json.dumps({"url": f"http://127.0.0.1:{sock.getsockname()[1]}"}), flush=True)
+        await uvicorn.Server(config).serve(sockets=[sock])
 
 
 if __name__ == "__main__":

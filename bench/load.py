@@ -12,13 +12,11 @@ import itertools
 import json
 import math
 import time
-from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from multiprocessing import get_context
 from typing import TYPE_CHECKING, Any, cast
 
-import uvloop
+from bench.process import Process
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator, Mapping, Sequence
@@ -71,15 +69,15 @@ def request(
 class LoadGenerator:
     """The process; `running` starts it."""
 
-    def __init__(self, pool: ProcessPoolExecutor) -> None:
-        self._pool = pool
+    def __init__(self, process: Process) -> None:
+        self._process = process
 
     @classmethod
     @contextmanager
     def running(cls) -> Generator[LoadGenerator]:
         """Start the process, and end it afterwards."""
-        with ProcessPoolExecutor(max_workers=1, mp_context=get_context("spawn")) as pool:
-            yield cls(pool)
+        with Process.running() as process:
+            yield cls(process)
 
     async def play(self, port: int, work: Work, *, connections: int, seconds: float) -> Outcome:
         """Send requests to a port of this machine for ``seconds``, or as long as there are any.
@@ -87,21 +85,16 @@ class LoadGenerator:
         Raises:
             RuntimeError: an answer has another status than it must have, or didn't come.
         """
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._pool, _play, port, work, connections, seconds)
+        return await self._process.run(_play, port, work, connections, seconds)
 
 
-def _play(port: int, work: Work, connections: int, seconds: float) -> Outcome:
+async def _play(port: int, work: Work, connections: int, seconds: float) -> Outcome:
     gc.collect()
     gc.disable()
     try:
-        return uvloop.run(_measure(port, work, connections, seconds))
+        return await _Play(work).run(port, connections, seconds)
     finally:
         gc.enable()
-
-
-async def _measure(port: int, work: Work, connections: int, seconds: float) -> Outcome:
-    return await _Play(work).run(port, connections, seconds)
 
 
 class _Play:
@@ -136,8 +129,8 @@ class _Play:
         return Outcome(
             requests=len(ordered),
             seconds=elapsed,
-            p50_ms=_percentile(ordered, 0.50) * 1_000,
-            p99_ms=_percentile(ordered, 0.99) * 1_000,
+            p50_ms=percentile(ordered, 0.50) * 1_000,
+            p99_ms=percentile(ordered, 0.99) * 1_000,
             cpu_share=(time.process_time() - cpu) / elapsed,
         )
 
@@ -189,7 +182,7 @@ class _Caller(asyncio.Protocol):
         if self._received:
             data = self._received + data
         end = data.find(b"\r\n\r\n")
-        if end < 0 or len(data) < end + 4 + _length(data[: end + 2]):
+        if end < 0 or len(data) < end + 4 + content_length(data[: end + 2]):
             self._received = data
             return
         self._received = b""
@@ -204,12 +197,13 @@ class _Caller(asyncio.Protocol):
             self._play.fail(f"the server closed a connection: {exc}")
 
 
-def _length(head: bytes) -> int:
+def content_length(head: bytes) -> int:
+    """Return what the head of an answer says of its content."""
     head = head.lower()
     at = head.index(b"content-length:") + 15
     return int(head[at : head.index(b"\r\n", at)])
 
 
-def _percentile(ordered: Sequence[float], share: float) -> float:
+def percentile(ordered: Sequence[float], share: float) -> float:
     """The nearest-rank percentile: the least value that ``share`` of all don't exceed."""
     return ordered[max(0, math.ceil(share * len(ordered)) - 1)]

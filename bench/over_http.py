@@ -165,11 +165,7 @@ async def _prepare(course: Course, database: str) -> _Data:
         to_use_up = math.ceil(changes / _TASKS_OF_A_PLAN / 2)
         to_use_up += (course.rounds + 1) * len(CONNECTIONS)  # each measurement rounds up
     to_use_up += 2 * _SAMPLE  # for counting round trips
-    url = course.postgres.url_of(database)
-    # What is prepared needs no commit of its own; what is measured has one, as PostgreSQL
-    # comes.
-    await course.postgres.execute(database, f"alter database {database} set synchronous_commit=off")
-    async with PlanStore.open(url) as store:
+    async with course.postgres.filling(database) as url, PlanStore.open(url) as store:
         numbers = iter(range(_KEPT_PLANS + to_use_up))
         plans: list[tuple[UUID, list[UUID]]] = []
 
@@ -179,8 +175,6 @@ async def _prepare(course: Course, database: str) -> _Data:
         async with asyncio.TaskGroup() as group:
             for _ in range(servers.POOL_SIZE):
                 group.create_task(make())
-    await course.postgres.execute(database, f"alter database {database} reset synchronous_commit")
-    await course.postgres.execute(database, "vacuum analyze")
     kept = plans[:_KEPT_PLANS]
     return _Data(
         kept=[ids for _, ids in kept],

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import subprocess
 import sys
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
+from bench.memory import peak_mb, resident_mb
 from planstore.settings import PREFIX
 
 if TYPE_CHECKING:
@@ -36,9 +36,11 @@ class Server:
 
     def memory_mb(self) -> float:
         """Return its resident memory in megabytes of 1,000,000 bytes."""
-        command = ["ps", "-o", "rss=", "-p", str(self.pid)]
-        kibibytes = int(subprocess.run(command, check=True, capture_output=True).stdout)
-        return kibibytes * 1024 / 1e6
+        return resident_mb(self.pid)
+
+    def peak_memory_mb(self) -> float:
+        """Return the most that it ever had."""
+        return peak_mb(self.pid)
 
     def cpu_seconds(self) -> float | None:
         """Return the processor time that it has used; None where /proc doesn't say."""

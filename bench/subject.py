@@ -21,6 +21,10 @@ class Course:
     rounds: int
     seconds: float
     """How long each measurement lasts."""
+    rows: int
+    """How many rows there are beside those that are worked on, where that is what matters."""
+    held_seconds: float
+    """How long a transaction is held open, where that is what matters."""
     lines: frozenset[str]
     """Which lines of the subject were asked for."""
 

@@ -10,6 +10,8 @@ from starlette.middleware.cors import CORSMiddleware
 
 from planstore import __version__
 from planstore.routers import problems
+from planstore.routers.claims import CLAIM_ENDPOINTS
+from planstore.routers.dependencies import DEPENDENCY_ENDPOINTS
 from planstore.routers.endpoint import HEADERS, mount
 from planstore.routers.gate import Admission, Gate
 from planstore.routers.health import HEALTH_ENDPOINTS
@@ -20,7 +22,15 @@ from planstore.routers.tasks import TASK_ENDPOINTS
 if TYPE_CHECKING:
     from planstore.routers.context import Context
 
-ENDPOINTS: Final = (*PLAN_ENDPOINTS, *TASK_ENDPOINTS, *HEALTH_ENDPOINTS)
+# What comes first is found first: literal paths such as /tasks/claim before /tasks/{task_id}, and
+# the paths of tasks that lie below /plans/ before those of plans.
+ENDPOINTS: Final = (
+    *CLAIM_ENDPOINTS,
+    *TASK_ENDPOINTS,
+    *DEPENDENCY_ENDPOINTS,
+    *PLAN_ENDPOINTS,
+    *HEALTH_ENDPOINTS,
+)
 
 _DESCRIPTION: Final = """\
 The place where AI agents keep their execution plans and coordinate the work on them.
@@ -51,8 +61,7 @@ def create_app(context: Context | None, admission: Admission | None = None) -> F
     )
     app.state.context = context
     problems.install(app)
-    # The alias paths of tasks lie below /plans/, so tasks come first.
-    mount(app, (*TASK_ENDPOINTS, *PLAN_ENDPOINTS, *HEALTH_ENDPOINTS))
+    mount(app, ENDPOINTS)
     app.add_middleware(Gate, admission)
     if admission.allowed_origins:
         app.add_middleware(
@@ -76,7 +85,7 @@ def create_app(context: Context | None, admission: Admission | None = None) -> F
 
 def _complete(document: dict[str, Any]) -> None:
     """Add what FastAPI can't know: the bodies that the endpoints read themselves, and the key."""
-    bodies = [endpoint.body for endpoint in ENDPOINTS if endpoint.body is not None]
+    bodies = [body for endpoint in ENDPOINTS for body in endpoint.bodies]
     _, definitions = models_json_schema(
         [(model, "validation") for model in (*bodies, Problem)],
         ref_template="#/components/schemas/{model}",

@@ -25,7 +25,7 @@ from planstore.routers.problems import problem_response
 from planstore.services.plan_store import PlanStore
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
+    from collections.abc import Awaitable, Callable, Generator
     from pathlib import Path
 
     from planstore.settings import Settings
@@ -35,6 +35,7 @@ logger = logging.getLogger("planstore")
 _LOOPBACK_NAMES: Final = frozenset({"localhost", "127.0.0.1", "[::1]"})
 _CHECK_POSTGRES_EVERY: Final = 1.0
 _FORGET_KEYS_EVERY: Final = 3600.0
+_SWEEP_EVERY: Final = 1.0
 _GRACE: Final = 2
 """Seconds that requests under way have once the server was told to stop. With what the store and
 the embedded PostgreSQL take after it, a server ends within 5."""
@@ -152,9 +153,16 @@ class _Protocol(HttpToolsProtocol):
 class _Server(uvicorn.Server):
     """uvicorn, which leaves signals to us: it would end the process before the database."""
 
-    def __init__(self, config: uvicorn.Config, *, started: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        config: uvicorn.Config,
+        *,
+        started: Callable[[], None],
+        stopping: Callable[[], None],
+    ) -> None:
         super().__init__(config)
         self._announce = started
+        self._stop = stopping
 
     @contextmanager
     def capture_signals(self) -> Generator[None]:
@@ -170,6 +178,10 @@ class _Server(uvicorn.Server):
         gc.freeze()
         self._announce()
 
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._stop()
+        await super().shutdown(sockets)
+
 
 async def _serve(
     settings: Settings,
@@ -184,6 +196,7 @@ async def _serve(
         url,
         pool_size=settings.pool_size,
         is_pooled=settings.pooler == "transaction",
+        listen_url=settings.listen_url.get_secret_value() if settings.listen_url else None,
         max_limit=settings.max_limit,
     ) as store:
         context = Context(
@@ -207,9 +220,9 @@ async def _serve(
             timeout_graceful_shutdown=_GRACE,
         )
         logging.getLogger("uvicorn.error").addFilter(_is_worth_telling)
-        server = _Server(config, started=lambda: started(store.where))
+        server = _Server(config, started=lambda: started(store.where), stopping=store.stop_waiting)
         async with asyncio.TaskGroup() as group:
-            chores = [group.create_task(_forget_keys(store))]
+            chores = [group.create_task(each) for each in (_forget_keys(store), _take_back(store))]
             if postgres is not None:
                 chores.append(group.create_task(_keep_running(postgres)))
             await server.serve(sockets=[sock])
@@ -238,10 +251,22 @@ async def _keep_running(postgres: EmbeddedPostgres) -> None:
 async def _forget_keys(store: PlanStore) -> None:
     """Remove idempotency keys that are out of date."""
     while True:
-        try:
-            await store.forget_old_keys()
-        except PlanStoreError as error:
-            logger.warning("Old idempotency keys stay for now: %s", error.detail)
-        except Exception:
-            logger.exception("Removing old idempotency keys failed")
+        await _try(store.forget_old_keys, what="Removing old idempotency keys")
         await asyncio.sleep(_FORGET_KEYS_EVERY)
+
+
+async def _take_back(store: PlanStore) -> None:
+    """Take back the tasks of workers that have vanished, within 2 s of the end of their leases."""
+    while True:
+        await _try(store.sweep, what="Taking back tasks whose lease has ended")
+        await asyncio.sleep(_SWEEP_EVERY)
+
+
+async def _try(chore: Callable[[], Awaitable[object]], *, what: str) -> None:
+    """Do a chore; a server lives though it fails, for it is done again."""
+    try:
+        await chore()
+    except PlanStoreError as error:
+        logger.warning("%s has to wait: %s", what, error.detail)
+    except Exception:
+        logger.exception("%s failed", what)

@@ -28,6 +28,9 @@ class Settings(BaseSettings):
 
     database_url: SecretStr | None = None
     """`postgresql://user:password@host:5432/database`; the embedded PostgreSQL if left out."""
+    listen_url: SecretStr | None = None
+    """Where to listen for notifications if a pooler stands between, which passes none on: the
+    database itself, as `database_url` would name it; the same as that if left out."""
     pooler: Literal["none", "transaction"] = "none"
     """`transaction` where a pooler such as pgbouncer hands out connections per transaction."""
     pool_size: Annotated[int, Field(ge=1, le=1_000)] = 16
@@ -78,7 +81,7 @@ class Settings(BaseSettings):
             raise ValueError("each origin is named, as in https://board.example; * isn't one")
         return value
 
-    @field_validator("database_url", mode="before")
+    @field_validator("database_url", "listen_url", mode="before")
     @classmethod
     def _empty_is_none(cls, value: Any) -> Any:
         return None if value == "" else value

@@ -98,6 +98,14 @@ def test_an_unknown_path_is_a_problem(client: httpx2.Client, path: str) -> None:
         ("OPTIONS", "/tasks/", "GET, HEAD, POST"),
         ("TRACE", "/tasks/", "GET, HEAD, POST"),
         ("POST", "/health", "GET, HEAD"),
+        ("GET", "/tasks/claim", "POST"),
+        ("PATCH", "/tasks/complete/", "POST"),
+        (
+            "PATCH",
+            "/tasks/770e8400-e29b-41d4-a716-446655440002/dependencies",
+            "DELETE, GET, HEAD, POST, PUT",
+        ),
+        ("GET", "/plans/770e8400-e29b-41d4-a716-446655440002/start/", "POST"),
     ],
 )
 def test_an_unknown_method_is_a_problem_that_names_the_known_ones(
@@ -116,12 +124,21 @@ def test_the_documentation_lists_the_main_paths_and_no_alias(client: httpx2.Clie
     document = client.get("/openapi.json").json()
 
     operations = {path: set(methods) for path, methods in document["paths"].items()}
+    plan_verbs = ("expand", "start", "pause", "resume", "cancel", "retry")
+    task_verbs = ("complete", "fail", "release", "skip", "retry", "reset")
     assert operations == {
         "/plans/": {"post"},
         "/plans/{plan_id}": {"get", "patch"},
+        **{f"/plans/{{plan_id}}/{verb}": {"post"} for verb in plan_verbs},
         "/tasks/": {"post", "get"},
         "/tasks/batch": {"post"},
+        "/tasks/claim": {"post"},
+        "/tasks/heartbeat": {"post"},
+        "/tasks/complete": {"post"},
         "/tasks/{task_id}": {"get", "patch"},
+        **{f"/tasks/{{task_id}}/{verb}": {"post"} for verb in task_verbs},
+        "/tasks/{task_id}/attempts": {"get"},
+        "/tasks/{task_id}/dependencies": {"get", "put", "post", "delete"},
         "/health": {"get"},
         "/health/live": {"get"},
         "/health/ready": {"get"},

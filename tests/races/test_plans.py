@@ -241,7 +241,7 @@ async def test_of_two_results_the_first_stands(
     assert isinstance(late.exception(), ResultConflict)
     assert await store.get_task(task.id) == await first
     (kept,) = [e for e in await all_events(database) if e.event_type == "task.result_refused"]
-    assert kept.metadata["refused"] == {"output_data": {"by": "second"}}
+    assert kept.metadata["refused"] == {"verb": "complete", "output_data": {"by": "second"}}
 
 
 async def test_of_two_changes_of_one_version_the_first_is_taken(

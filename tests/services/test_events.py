@@ -39,7 +39,7 @@ async def test_every_change_is_written_with_what_it_does_to_the_plan(
     ] == [
         ("plan.revised", 2, ["current_step", "revision"]),
         ("plan.revised", 3, ["revision"]),
-        ("task.started", 2, ["started_at", "status"]),
+        ("task.started", 2, ["attempt", "started_at", "status"]),
         ("plan.started", 4, ["status"]),
         ("task.completed", 3, ["completed_at", "output_data", "status"]),
         ("plan.advanced", 5, ["current_step"]),
@@ -51,8 +51,8 @@ async def test_every_change_is_written_with_what_it_does_to_the_plan(
         ("plan.reopened", 8, ["status"]),
         ("task.updated", 4, ["sequence_order"]),
         ("plan.revised", 9, ["current_step", "revision"]),
-        ("task.skipped", 5, ["completed_at", "status"]),
         ("plan.cancelled", 10, ["closed_at", "status"]),
+        ("task.skipped", 5, ["completed_at", "status", "status_reason"]),
         ("plan.reopened", 11, ["closed_at", "status"]),
     ]
     assert [event.event_type for event in events[:4:2]] == ["plan.created", "plan.revised"]

@@ -243,11 +243,11 @@ async def test_closing_skips_what_has_not_started(
     }
     written = (await all_events(database))[len(before) :]
     skipped = {made[S.PENDING].id, made[S.BLOCKED].id}
-    assert {event.aggregate_id for event in written[:2]} == skipped
-    assert [(event.event_type, event.metadata.get("reason")) for event in written] == [
-        ("task.skipped", "plan_closed"),
-        ("task.skipped", "plan_closed"),
+    assert {event.aggregate_id for event in written[1:]} == skipped
+    assert [(event.event_type, event.payload.get("status_reason")) for event in written] == [
         (f"plan.{status}", None),
+        ("task.skipped", "plan_closed"),
+        ("task.skipped", "plan_closed"),
     ]
 
 

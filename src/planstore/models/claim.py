@@ -12,7 +12,7 @@ from pydantic import AfterValidator, Field, FiniteFloat, TypeAdapter
 from pydantic_core import PydanticCustomError
 
 from planstore.models.dependency import Condition, DependencyType
-from planstore.models.fields import ErrorReport, JsonObject, Record, ShortText, Text
+from planstore.models.fields import WHOLE, ErrorReport, JsonObject, Record, ShortText, Text
 from planstore.models.task import Task, TaskStatus
 
 MAX_CLAIMS: Final = 1_000
@@ -32,7 +32,7 @@ PREVIOUS_ATTEMPTS: Final = 10
 
 LeaseSeconds = Annotated[FiniteFloat, Field(ge=1, le=3_600)]
 RetrySeconds = Annotated[FiniteFloat, Field(ge=0, le=86_400 * 366)]
-FencingToken = Annotated[int, Field(ge=1, le=2**63 - 1)]
+FencingToken = Annotated[int, Field(ge=1, le=2**63 - 1), WHOLE]
 Progress = Annotated[FiniteFloat, Field(ge=0)]
 Note = Annotated[Text, Field(max_length=10_000)]
 
@@ -42,7 +42,7 @@ class ClaimRequest(Record):
 
     worker_id: ShortText
     """Who asks: any text that tells workers apart; 1 to 200 characters."""
-    limit: Annotated[int, Field(ge=1, le=MAX_CLAIMS)] = 1
+    limit: Annotated[int, Field(ge=1, le=MAX_CLAIMS), WHOLE] = 1
     """How many tasks at most, 1 to 1,000."""
     lease_seconds: LeaseSeconds = 60.0
     """How long each claim lasts unless it is renewed, 1 to 3,600."""

@@ -47,7 +47,10 @@ class DependencyDraft(Record):
     """`blocking`: the order alone is meant. `data`: its output is input."""
 
 
-DependsOn = Annotated[DependencyDraft, BeforeValidator(_spelt_out, json_schema_input_type=Any)]
+DependsOn = Annotated[
+    DependencyDraft,
+    BeforeValidator(_spelt_out, json_schema_input_type=ShortText | DependencyDraft),
+]
 """A dependency as clients write it: a text, or an object."""
 
 MAX_DEPENDENCIES: Final = 10_000

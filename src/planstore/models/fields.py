@@ -127,7 +127,6 @@ def _to_utc(value: datetime) -> datetime:
 
 
 def _whole(value: Any) -> Any:
-    # In JSON 2.0 is an integer, and some languages write it so.
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
@@ -244,7 +243,11 @@ ShortText = Annotated[
 Description = Annotated[Text, AfterValidator(_short_enough)]
 Name = Annotated[ShortText, AfterValidator(_no_uuid)]
 Timestamp = Annotated[datetime, AfterValidator(_to_utc)]
-Order = Annotated[int, Field(ge=0, le=MAX_ORDER), BeforeValidator(_whole)]
+
+WHOLE: Final = BeforeValidator(_whole)
+"""In JSON 2.0 is an integer, and some languages write it so."""
+
+Order = Annotated[int, Field(ge=0, le=MAX_ORDER), WHOLE]
 JsonObject = Annotated[dict[str, Any], AfterValidator(free_json)]
 Steps = Annotated[list[dict[str, Any]], BeforeValidator(_few_enough), AfterValidator(free_json)]
 ErrorReport = Annotated[

@@ -62,7 +62,7 @@ class GraphNode(Record):
     name: str | None
     """Unique in its plan, if it has one."""
     description: str
-    """What is to be done."""
+    """The beginning of what is to be done, 1,000 characters at most."""
     status: TaskStatus
     """Where the task stands."""
     sequence_order: int
@@ -97,6 +97,9 @@ class PlanGraph(Record):
     """Its tasks."""
     edges: list[GraphEdge]
     """Its dependencies; each is between two of the nodes."""
+    is_whole: bool = True
+    """Whether these are all; of a larger plan it is the first 10,000 tasks in their order, and
+    100,000 dependencies."""
 
 
 _FILLS: Final = {

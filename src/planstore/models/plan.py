@@ -9,7 +9,15 @@ from uuid import UUID
 
 from pydantic import MISSING, Field
 
-from planstore.models.fields import JsonObject, Order, Record, ShortText, Steps, Timestamp
+from planstore.models.fields import (
+    WHOLE,
+    JsonObject,
+    Order,
+    Record,
+    ShortText,
+    Steps,
+    Timestamp,
+)
 from planstore.models.lifecycle import Lifecycle, Transition
 from planstore.models.retry import RetryPolicy
 from planstore.models.task import TaskDraft, TaskDrafts
@@ -100,7 +108,7 @@ PLAN_LIFECYCLE: Final = Lifecycle(
 )
 
 PlanTypeName = ShortText
-MaxParallel = Annotated[int, Field(ge=1, le=1_000_000)]
+MaxParallel = Annotated[int, Field(ge=1, le=1_000_000), WHOLE]
 
 
 class Plan(Record):

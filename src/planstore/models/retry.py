@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import Field, FiniteFloat
 
-from planstore.models.fields import Record
+from planstore.models.fields import WHOLE, Record
 
 Seconds = Annotated[FiniteFloat, Field(ge=0, le=86_400 * 366)]
 
@@ -19,7 +19,7 @@ class RetryPolicy(Record):
     failed together don't come back together ("equal jitter", Brooker, AWS Architecture Blog, 2015).
     """
 
-    max_retries: Annotated[int, Field(ge=0, le=1_000)] = 3
+    max_retries: Annotated[int, Field(ge=0, le=1_000), WHOLE] = 3
     """How many times, after the first run."""
     initial_delay_sec: Seconds = 1.0
     """Seconds before the first retry."""

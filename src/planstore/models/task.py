@@ -14,6 +14,7 @@ from pydantic_core import PydanticCustomError
 from planstore.models.dependency import Condition, Dependencies, DependencyType, DependsOn
 from planstore.models.duration import Duration
 from planstore.models.fields import (
+    WHOLE,
     Description,
     ErrorReport,
     JsonObject,
@@ -257,7 +258,7 @@ class Task(Record):
     it."""
 
 
-Priority = Annotated[int, Field(ge=-100, le=100)]
+Priority = Annotated[int, Field(ge=-100, le=100), WHOLE]
 Timeout = Annotated[FiniteFloat, Field(gt=0, le=86_400 * 366)]
 
 
@@ -357,7 +358,7 @@ class TaskUpdate(Record):
     metadata: JsonObject | MISSING = MISSING
     status: TaskStatus | MISSING = MISSING
     """Starts, ends, holds or resets the task."""
-    fencing_token: int | MISSING = MISSING
+    fencing_token: Annotated[int, WHOLE] | MISSING = MISSING
     """Says that the claim's holder sends this: a `status` is taken only while the claim lasts."""
     sequence_order: Order | MISSING = MISSING
     parallel_group: ShortText | MISSING | None = MISSING

@@ -8,6 +8,8 @@ from pydantic_core import to_json
 from starlette.responses import Response
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from pydantic import BaseModel
     from starlette.requests import Request
 
@@ -38,6 +40,11 @@ def unless_known(request: Request, item: Plan | Task) -> Response:
     if known and any(each.strip().removeprefix("W/") in {etag, "*"} for each in known.split(",")):
         return Response(status_code=304, headers={"ETag": etag})
     return one(item)
+
+
+def array(items: Sequence[BaseModel]) -> Response:
+    """Answer a list that is whole."""
+    return Response(to_json(items), media_type="application/json")
 
 
 def many(request: Request, page: Page[T]) -> Response:

@@ -41,7 +41,13 @@ class Endpoint:
     """The status of a success."""
     answer: Any = None
     """The model of a success, or a list of it."""
+    media_types: tuple[str, ...] = ()
+    """What a success may be beside JSON: texts."""
     body: type[BaseModel] | None = None
+    other_bodies: tuple[type[BaseModel], ...] = ()
+    """What a body may be instead."""
+    needs_body: bool = True
+    """Whether one must be sent, where the endpoint takes one."""
     query: type[BaseModel] | None = None
     headers: tuple[str, ...] = ()
     """The request headers that matter, of `HEADERS`."""
@@ -49,6 +55,11 @@ class Endpoint:
     """The statuses of refusals, beside those that any request may meet."""
     aliases: tuple[str, ...] = field(default=())
     """Paths that are served the same, but not documented."""
+
+    @property
+    def bodies(self) -> tuple[type[BaseModel], ...]:
+        """All that a body may be."""
+        return (self.body, *self.other_bodies) if self.body is not None else ()
 
 
 HEADERS = {
@@ -181,6 +192,9 @@ def _responses(endpoint: Endpoint) -> dict[int | str, dict[str, Any]]:
     success: dict[str, Any] = {"description": "Done."}
     if endpoint.answer is not None:
         success["model"] = endpoint.answer
+    if endpoint.media_types:
+        text = {"schema": {"type": "string"}}
+        success["content"] = dict.fromkeys(endpoint.media_types, text)
     problem = {"schema": {"$ref": "#/components/schemas/Problem"}}
     general = (401, 403, 422, 503, *((400, 413) if endpoint.body else ()))
     return {
@@ -225,11 +239,15 @@ def _request(endpoint: Endpoint) -> dict[str, Any]:
         for name in endpoint.headers
     ]
     request: dict[str, Any] = {"parameters": parameters} if parameters else {}
-    if endpoint.body is not None:
-        schema = {"$ref": f"#/components/schemas/{endpoint.body.__name__}"}
+    if endpoint.bodies:
+        schemas = [{"$ref": f"#/components/schemas/{model.__name__}"} for model in endpoint.bodies]
         request["requestBody"] = {
-            "required": True,
-            "content": {"application/json": {"schema": schema}},
+            "required": endpoint.needs_body,
+            "content": {
+                "application/json": {
+                    "schema": schemas[0] if len(schemas) == 1 else {"anyOf": schemas}
+                }
+            },
         }
     return request
 

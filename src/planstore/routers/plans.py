@@ -2,27 +2,30 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 from starlette.requests import Request
 from starlette.responses import Response
 
+from planstore.models.idempotency import NOTHING, Nothing
 from planstore.models.plan import Plan, PlanCreate, PlanUpdate
 from planstore.routers import answering, reading
 from planstore.routers.context import context_of
 from planstore.routers.endpoint import Endpoint
 from planstore.routers.reading import NoQuery
+from planstore.routers.tasks import CreatedTasks
+from planstore.services.plan_store import PlanStore
+
+if TYPE_CHECKING:
+    from uuid import UUID
+
+    from planstore.models.idempotency import Idempotency
 
 
 async def create_plan(request: Request) -> Response:
     """Create a plan."""
-    context = context_of(request)
-    body = await reading.read_body(request, limit=context.max_body)
-    reading.parse_query(request, NoQuery)
-    plan = await context.store.create_plan(
-        reading.parse_body(body, PlanCreate, limits=context.limits),
-        idempotency=reading.parse_idempotency(request),
-    )
+    content, key = await reading.read_command(request, PlanCreate)
+    plan = await context_of(request).store.create_plan(content, idempotency=key)
     return answering.one(plan, status=201)
 
 
@@ -35,17 +38,59 @@ async def get_plan(request: Request) -> Response:
 
 async def update_plan(request: Request) -> Response:
     """Change the fields of a plan that the body names; `status` starts, closes or reopens it."""
-    context = context_of(request)
-    body = await reading.read_body(request, limit=context.max_body)
-    reading.parse_query(request, NoQuery)
     plan_id = reading.parse_id(request, "plan_id")
-    plan = await context.store.update_plan(
-        plan_id,
-        reading.parse_body(body, PlanUpdate, limits=context.limits),
-        expected_version=reading.parse_if_match(request),
-        idempotency=reading.parse_idempotency(request),
+    update, key = await reading.read_command(request, PlanUpdate)
+    plan = await context_of(request).store.update_plan(
+        plan_id, update, expected_version=reading.parse_if_match(request), idempotency=key
     )
     return answering.one(plan)
+
+
+async def expand_plan(request: Request) -> Response:
+    """Make a plan's steps into tasks: all or none, in one transaction and one revision."""
+    plan_id = reading.parse_id(request, "plan_id")
+    _, key = await reading.read_command(request, Nothing, default=NOTHING)
+    created = await context_of(request).store.expand_plan(plan_id, idempotency=key)
+    return answering.whole(CreatedTasks.model_construct(tasks=created), status=201)
+
+
+async def start_plan(request: Request) -> Response:
+    """Let a plan's tasks be carried out; one that is active already is answered as it is."""
+    return await _do(request, PlanStore.start_plan)
+
+
+async def pause_plan(request: Request) -> Response:
+    """Have a plan hand out no more tasks; what runs goes on."""
+    return await _do(request, PlanStore.pause_plan)
+
+
+async def resume_plan(request: Request) -> Response:
+    """Have a paused plan hand out tasks again."""
+    return await _do(request, PlanStore.resume_plan)
+
+
+async def cancel_plan(request: Request) -> Response:
+    """Close a plan: what has not started is skipped, and running tasks are asked to stop."""
+    return await _do(request, PlanStore.cancel_plan)
+
+
+async def retry_plan(request: Request) -> Response:
+    """Try every failed task of a plan again."""
+    return await _do(request, PlanStore.retry_plan)
+
+
+class _Verb(Protocol):
+    """A method of the store that does something to a plan."""
+
+    async def __call__(
+        self, store: PlanStore, plan_id: UUID, /, *, idempotency: Idempotency | None
+    ) -> Plan: ...
+
+
+async def _do(request: Request, verb: _Verb) -> Response:
+    plan_id = reading.parse_id(request, "plan_id")
+    _, key = await reading.read_command(request, Nothing, default=NOTHING)
+    return answering.one(await verb(context_of(request).store, plan_id, idempotency=key))
 
 
 PLAN_ENDPOINTS: Final = (
@@ -70,5 +115,37 @@ PLAN_ENDPOINTS: Final = (
         body=PlanUpdate,
         headers=("If-Match", "Idempotency-Key"),
         refusals=(404, 409, 412),
+    ),
+    Endpoint(
+        "POST",
+        "/plans/{plan_id}/expand",
+        expand_plan,
+        tag="plans",
+        status=201,
+        answer=CreatedTasks,
+        body=Nothing,
+        needs_body=False,
+        headers=("Idempotency-Key",),
+        refusals=(404, 409),
+    ),
+    *(
+        Endpoint(
+            "POST",
+            f"/plans/{{plan_id}}/{verb}",
+            handler,
+            tag="plans",
+            answer=Plan,
+            body=Nothing,
+            needs_body=False,
+            headers=("Idempotency-Key",),
+            refusals=(404, 409),
+        )
+        for verb, handler in (
+            ("start", start_plan),
+            ("pause", pause_plan),
+            ("resume", resume_plan),
+            ("cancel", cancel_plan),
+            ("retry", retry_plan),
+        )
     ),
 )

@@ -23,6 +23,7 @@ from planstore.models.fields import (
     shortened,
 )
 from planstore.models.idempotency import Idempotency
+from planstore.routers.context import context_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
 
 M = TypeVar("M", bound=BaseModel)
 
-"""What an idempotency key looks like: visible ASCII characters."""
 _ETAG: Final = re.compile(r'(?:W/)?"([\x21\x23-\x7e]*)"')
 _MAX_DIGITS: Final = 18
 _MEMBER: Final = re.compile(r"<\w+\.\w+: ('\w+')>")
@@ -45,6 +45,27 @@ _LARGE: Final = 64 * 1024
 
 class NoQuery(Record):
     """The query of a route that takes none."""
+
+
+async def read_command(
+    request: Request, model: type[M], *, default: M | None = None, limit: int | None = None
+) -> tuple[M, Idempotency | None]:
+    """Return what a request asks to be done, and its idempotency key.
+
+    ``default``: what an empty body means; it is refused if there is none. ``limit``: bytes of the
+    body; those of a single object's if left out.
+
+    Raises:
+        InvalidInput: the body doesn't fit ``model``, or there is a query, or a faulty key.
+        MalformedBody: the body isn't JSON.
+        BodyTooLarge: it has more than ``limit`` bytes.
+    """
+    context = context_of(request)
+    body = await read_body(request, limit=context.max_body if limit is None else limit)
+    parse_query(request, NoQuery)
+    if default is None or body:
+        default = parse_body(body, model, limits=context.limits)
+    return default, parse_idempotency(request)
 
 
 async def read_body(request: Request, *, limit: int) -> bytes:
@@ -184,9 +205,12 @@ def _locate(loc: Sequence[int | str], content: Any) -> tuple[list[int | str], An
 
 
 def _model_at(model: type[BaseModel], path: Sequence[int | str]) -> type[BaseModel]:
-    """Follow ``path`` into the models of a list's items: an unknown field is one of theirs."""
+    """Follow ``path`` into the models of a list's items: an unknown field is one of theirs.
+
+    What a model that is a list by itself holds is called `root` by pydantic.
+    """
     for part in path[:-1]:
-        field = model.model_fields.get(str(part))
+        field = model.model_fields.get(str(part)) or model.model_fields.get("root")
         model = next(_models_in(field.annotation), model) if field else model
     return model
 

@@ -9,7 +9,9 @@ from pydantic import Field
 from starlette.requests import Request
 from starlette.responses import Response
 
+from planstore.models.claim import Attempt, Reset
 from planstore.models.fields import Record
+from planstore.models.idempotency import NOTHING, Nothing
 from planstore.models.task import Task, TaskBatch, TaskCreate, TaskUpdate
 from planstore.routers import answering, reading
 from planstore.routers.context import context_of
@@ -34,18 +36,13 @@ class TaskQuery(Record):
 
 async def create_task(request: Request) -> Response:
     """Add a task to a plan."""
-    context = context_of(request)
-    body = await reading.read_body(request, limit=context.max_body)
-    reading.parse_query(request, NoQuery)
-    task = await context.store.create_task(
-        reading.parse_body(body, TaskCreate, limits=context.limits),
-        idempotency=reading.parse_idempotency(request),
-    )
+    content, key = await reading.read_command(request, TaskCreate)
+    task = await context_of(request).store.create_task(content, idempotency=key)
     return answering.one(task, status=201)
 
 
 class CreatedTasks(Record):
-    """The tasks of a batch, in its order."""
+    """Tasks that were made together, in the order in which they were given."""
 
     tasks: list[Task]
     """Each whole."""
@@ -54,12 +51,8 @@ class CreatedTasks(Record):
 async def create_tasks(request: Request) -> Response:
     """Add up to 10,000 tasks to a plan: all or none, in one transaction and one revision."""
     context = context_of(request)
-    body = await reading.read_body(request, limit=context.max_batch_body)
-    reading.parse_query(request, NoQuery)
-    created = await context.store.create_tasks(
-        reading.parse_body(body, TaskBatch, limits=context.limits),
-        idempotency=reading.parse_idempotency(request),
-    )
+    batch, key = await reading.read_command(request, TaskBatch, limit=context.max_batch_body)
+    created = await context.store.create_tasks(batch, idempotency=key)
     return answering.whole(CreatedTasks.model_construct(tasks=created), status=201)
 
 
@@ -72,17 +65,44 @@ async def get_task(request: Request) -> Response:
 
 async def update_task(request: Request) -> Response:
     """Change the fields of a task that the body names; `status` starts, ends, holds or resets."""
-    context = context_of(request)
-    body = await reading.read_body(request, limit=context.max_body)
-    reading.parse_query(request, NoQuery)
     task_id = reading.parse_id(request, "task_id")
-    task = await context.store.update_task(
-        task_id,
-        reading.parse_body(body, TaskUpdate, limits=context.limits),
-        expected_version=reading.parse_if_match(request),
-        idempotency=reading.parse_idempotency(request),
+    update, key = await reading.read_command(request, TaskUpdate)
+    task = await context_of(request).store.update_task(
+        task_id, update, expected_version=reading.parse_if_match(request), idempotency=key
     )
     return answering.one(task)
+
+
+async def skip_task(request: Request) -> Response:
+    """Decide that a task is not to be carried out: what waits for it goes on."""
+    task_id = reading.parse_id(request, "task_id")
+    _, key = await reading.read_command(request, Nothing, default=NOTHING)
+    return answering.one(await context_of(request).store.skip_task(task_id, idempotency=key))
+
+
+async def retry_task(request: Request) -> Response:
+    """Try a failed task again; one that is open already is answered as it is."""
+    task_id = reading.parse_id(request, "task_id")
+    _, key = await reading.read_command(request, Nothing, default=NOTHING)
+    return answering.one(await context_of(request).store.retry_task(task_id, idempotency=key))
+
+
+async def reset_task(request: Request) -> Response:
+    """Do a task again from the start; with `dependents`, all that followed from it as well.
+
+    A run that goes on is ended: its claim is lost.
+    """
+    task_id = reading.parse_id(request, "task_id")
+    reset, key = await reading.read_command(request, Reset, default=Reset())
+    task = await context_of(request).store.reset_task(task_id, reset, idempotency=key)
+    return answering.one(task)
+
+
+async def list_attempts(request: Request) -> Response:
+    """List the runs of a task, oldest first."""
+    reading.parse_query(request, NoQuery)
+    task_id = reading.parse_id(request, "task_id")
+    return answering.array(await context_of(request).store.list_attempts(task_id))
 
 
 async def list_tasks(request: Request) -> Response:
@@ -130,5 +150,31 @@ TASK_ENDPOINTS: Final = (
         headers=("If-Match", "Idempotency-Key"),
         refusals=(404, 409, 412),
         aliases=("/plans/tasks/{task_id}",),
+    ),
+    *(
+        Endpoint(
+            "POST",
+            f"/tasks/{{task_id}}/{verb}",
+            handler,
+            tag="tasks",
+            answer=Task,
+            body=body,
+            needs_body=False,
+            headers=("Idempotency-Key",),
+            refusals=(404, 409),
+        )
+        for verb, handler, body in (
+            ("skip", skip_task, Nothing),
+            ("retry", retry_task, Nothing),
+            ("reset", reset_task, Reset),
+        )
+    ),
+    Endpoint(
+        "GET",
+        "/tasks/{task_id}/attempts",
+        list_attempts,
+        tag="tasks",
+        answer=list[Attempt],
+        refusals=(404,),
     ),
 )

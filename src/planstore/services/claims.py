@@ -70,7 +70,7 @@ class Claims:
                     self._wakeups.wake_next(shape)
                 return packets
             left = deadline - loop.time()
-            if left <= 0:
+            if left <= 0 or self._wakeups.is_stopped:
                 return packets
             await self._wakeups.wait(shape, since=hints, at_most=min(left, await self._horizon()))
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from planstore.models.task import TaskStatus
-from planstore.services import wiring
+from planstore.services import refusals, wiring
 from planstore.sql import derivation, plans, tasks
 
 if TYPE_CHECKING:
@@ -38,8 +38,11 @@ async def add_tasks(
     """Add tasks to a plan that is locked, with what they need; answers them as they are then.
 
     Raises:
+        PlanClosed: the plan was closed by hand.
         InvalidInput: a dependency names no task of the plan, or forms a cycle.
     """
+    if plan["closed_at"] is not None:
+        raise refusals.plan_closed(plan["id"], wish="add a task")
     edges = (
         await wiring.wire(
             conn, plan, wiring.wishes_of(new, last_order=plan["last_order"], pointer=pointer)
@@ -150,5 +153,5 @@ async def change_plan(
     await derivation.lock(conn, plan_id)
     rows = await plans.change(conn, plan_id, changes, expected_version=expected_version, key=None)
     if rows and rows[0]["verdict"] == "changed":
-        await derivation.derive(conn, plan_id)
+        await derivation.derive(conn, plan_id, keeps_step="current_step" in changes)
     return rows

@@ -57,7 +57,7 @@ from planstore.models.task import (
     TaskStatus,
     TaskUpdate,
 )
-from planstore.services import following, refusals, wiring
+from planstore.services import following, insight, refusals, wiring
 from planstore.services.claims import Claims
 from planstore.services.editing import TaskEdits
 from planstore.services.merging import MergedCreates
@@ -75,7 +75,9 @@ if TYPE_CHECKING:
     from planstore.models.claim import ClaimRequest, Failure, Heartbeat, Results
     from planstore.models.dependency import DependenciesUpdate, DependencyDraft
     from planstore.models.fields import Record
+    from planstore.models.graph import PlanGraph
     from planstore.models.idempotency import Idempotency, RequestKey
+    from planstore.models.insight import PlanExplanation, Progress, TaskExplanation
     from planstore.services.following import Ended
     from planstore.sql.connection import Connection, Row
 
@@ -202,7 +204,7 @@ class PlanStore:
                 assert row is not None
                 new = new_tasks(plan_id, expanded(row["steps"], plan_type=plan["plan_type"]))
                 await tasks.expect_many(conn)
-                created = _created(await following.add_tasks(conn, plan, new), plan_id)
+                created = [_task(row) for row in await following.add_tasks(conn, plan, new)]
                 if key is not None:
                     await keys.keep(conn, key, TASK_LIST.dump_python(created, mode="json"))
             self._wakeups.hint()
@@ -417,16 +419,15 @@ class PlanStore:
         async def work() -> Task:
             if not needs_plan:
                 row = await self._creates.add(new)
-                if row["verdict"] not in {"stale", "wide"}:
-                    (created,) = _created([row], task.plan_id)
+                if row["verdict"] == "changed":
                     self._wakeups.hint()
-                    return created
+                    return _task(row)
             async with self._database.transaction() as conn:
                 plan = await self._lock(conn, task.plan_id)
-                rows = await following.add_tasks(
+                (row,) = await following.add_tasks(
                     conn, plan, [replace(new, key=None)], pointer="/depends_on"
                 )
-                (created,) = _created(rows, task.plan_id)
+                created = _task(row)
                 if key is not None:
                     await keys.keep(conn, key, created.model_dump(mode="json"))
             self._wakeups.hint()
@@ -453,7 +454,7 @@ class PlanStore:
             async with self._database.transaction() as conn:
                 plan = await self._lock(conn, batch.plan_id)
                 await tasks.expect_many(conn)
-                created = _created(await following.add_tasks(conn, plan, new), batch.plan_id)
+                created = [_task(row) for row in await following.add_tasks(conn, plan, new)]
                 if key is not None:
                     await keys.keep(conn, key, TASK_LIST.dump_python(created, mode="json"))
             self._wakeups.hint()
@@ -523,6 +524,10 @@ class PlanStore:
         """
         key = idempotency and idempotency.of("claim_tasks", request)
         return await self._claims.claim(request, key=key)
+
+    def stop_waiting(self) -> None:
+        """Answer all claims that wait for work now, and let none wait any more: the end is near."""
+        self._wakeups.stop()
 
     async def heartbeat(self, heartbeat: Heartbeat) -> HeartbeatAnswer:
         """Renew claims, each for as long as it was made for, and say which are lost or to stop."""
@@ -650,7 +655,7 @@ class PlanStore:
             InvalidTransition: it has completed.
         """
         ending = Ending(task_id, End.SKIP, is_override=True)
-        return await self._end_one(ending, Release(), idempotency)
+        return _task(dict(await self._end_one(ending, Release(), idempotency)))
 
     async def retry_task(self, task_id: UUID, *, idempotency: Idempotency | None = None) -> Task:
         """Try a failed task again; one that is open already is answered as it is.
@@ -830,6 +835,38 @@ class PlanStore:
 
         return await self._writes.do(work, key=key, replay=DEPENDENCY_LIST.validate_python)
 
+    async def get_progress(self, plan_id: UUID) -> Progress:
+        """Return how far a plan is, who runs what of it, and when it may end.
+
+        Raises:
+            NotFound: there is no such plan.
+        """
+        return await insight.get_progress(self._database, plan_id)
+
+    async def get_graph(self, plan_id: UUID) -> PlanGraph:
+        """Return a plan's tasks and dependencies; at most the first 10,000 and 100,000 of them.
+
+        Raises:
+            NotFound: there is no such plan.
+        """
+        return await insight.get_graph(self._database, plan_id)
+
+    async def explain_task(self, task_id: UUID) -> TaskExplanation:
+        """Say why a task isn't running, in a sentence and in data.
+
+        Raises:
+            NotFound: there is no such task.
+        """
+        return await insight.explain_task(self._database, task_id)
+
+    async def explain_plan(self, plan_id: UUID) -> PlanExplanation:
+        """Say why a plan isn't going on, in a sentence and in data, and which task unblocks most.
+
+        Raises:
+            NotFound: there is no such plan.
+        """
+        return await insight.explain_plan(self._database, plan_id)
+
     async def sweep(self) -> int:
         """Take back all tasks whose lease has ended; answers how many.
 
@@ -929,16 +966,6 @@ def _changes(update: PlanUpdate | TaskUpdate, kept: frozenset[str]) -> dict[str,
 
 def _plan(row: Row) -> Plan:
     return Plan.model_validate({name: row[name] for name in Plan.model_fields})
-
-
-def _created(rows: list[Row], plan_id: UUID) -> list[Task]:
-    match rows[0]["verdict"]:
-        case "missing":
-            raise refusals.no_plan(plan_id)
-        case "closed":
-            raise refusals.plan_closed(plan_id, wish="add a task")
-        case _:
-            return [_task(row) for row in rows]
 
 
 def _task(row: Row | dict[str, Any]) -> Task:

@@ -162,7 +162,7 @@ def of_violation(error: UniqueViolationError) -> Exception:
             return KeyTaken()
         case "plans_pkey":
             return AlreadyExists(f"there is a plan {values} already")
-        case "tasks_pkey" | "tasks_id_key":
+        case "tasks_pkey" | "tasks_id_key" | "task_states_pkey":
             return AlreadyExists(f"there is a task {values.rpartition(', ')[2]} already")
         case "tasks_name_key":
             plan, _, name = values.partition(", ")

@@ -43,6 +43,7 @@ class Wakeups:
         self._database = database
         self._waiting: dict[Hashable, deque[asyncio.Future[None]]] = {}
         self._hints = 0
+        self._is_stopped = False
         self._unsent = asyncio.Event()
         self._chores: list[asyncio.Task[None]] = []
         self._listener: asyncio.Task[None] | None = None
@@ -51,6 +52,20 @@ class Wakeups:
     def hints(self) -> int:
         """How many there have been: who looks for work notes it before, so as to miss none."""
         return self._hints
+
+    @property
+    def is_stopped(self) -> bool:
+        """Whether nobody is to wait any more."""
+        return self._is_stopped
+
+    def stop(self) -> None:
+        """Wake all who wait, for good."""
+        self._is_stopped = True
+        self._hints += 1
+        for waiters in self._waiting.values():
+            for waiter in waiters:
+                if not waiter.done():
+                    waiter.set_result(None)
 
     def hint(self) -> None:
         """Say that a task has become ready, or will at a time that nobody knew of."""

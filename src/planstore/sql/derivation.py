@@ -58,7 +58,7 @@ async def lock(conn: Connection, plan_id: UUID) -> None:
 
 
 # The parameters: $1 the plan; whether $2 a task moved by itself, $3 the plan's structure changed,
-# $4 a task was started or ended.
+# $4 a task was started or ended, $5 a client has just set the step.
 _DERIVE: Final = f"""
 with recursive plan as materialized (
   select {PLAN_COUNTS},
@@ -259,7 +259,8 @@ weighed as materialized (
     $2::boolean as is_move,
     $3::boolean as is_revision,
     $4::boolean as is_start,
-    true as is_derivation
+    true as is_derivation,
+    $5::boolean as keeps_step
   from plan
   cross join gate
   cross join counted c
@@ -313,6 +314,7 @@ async def derive(
     is_move: bool = False,
     is_revision: bool = False,
     is_start: bool = False,
+    keeps_step: bool = False,
 ) -> list[UUID]:
     """Compute anew what follows for the tasks of a plan and for the plan itself.
 
@@ -320,7 +322,7 @@ async def derive(
 
     The plan and its ready tasks must be locked before, in the same transaction. ``is_move``: a
     task was moved; ``is_revision``: the plan's structure was changed; ``is_start``: a task was
-    started or ended, which makes a draft active.
+    started or ended, which makes a draft active; ``keeps_step``: a client has just set the step.
     """
-    rows = await conn.fetch(_DERIVE, plan_id, is_move, is_revision, is_start)
+    rows = await conn.fetch(_DERIVE, plan_id, is_move, is_revision, is_start, keeps_step)
     return [row["task_id"] for row in rows]

@@ -8,7 +8,8 @@ into each statement which adds or moves tasks. It reads two CTEs that the statem
              ``unfinished_tasks``, ``live_tasks``, ``offered_tasks``, ``task_count`` and
              ``last_order`` as they will be; ``is_aborting``; and ``is_move`` (a task's status
              changes), ``is_revision`` (the plan's structure does), ``is_start`` (a task starts or
-             ends, so a draft becomes active), ``is_derivation`` (all was computed anew)
+             ends, so a draft becomes active), ``is_derivation`` (all was computed anew),
+             ``keeps_step`` (the client has just set the step)
 
 and it leaves ``followed``, the plans as clients will see it. `PLAN_RECORDED` comes at the end,
 after the statement's own ``recorded``: the plan's event, where clients see a change.
@@ -107,7 +108,7 @@ followed as materialized (
     )
 }
     end as status,
-    {next_step("w.gate_order")} as current_step,
+    case when w.keeps_step then p.current_step else {next_step("w.gate_order")} end as current_step,
     p.revision + w.is_revision::int as revision,
     w.stays_open as reopened
   from (

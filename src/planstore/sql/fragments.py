@@ -115,7 +115,8 @@ def is_idle(state: str) -> str:
     """Whether a task neither runs, nor is held, nor has ended by something that stands."""
     return f"""({state}.status = {TASK_PENDING}
       or {state}.status = {TASK_BLOCKED} and {state}.status_reason = {IS_UNMET}
-      or {state}.status = {TASK_SKIPPED} and {state}.status_reason in {one_of(DERIVED_REASONS)})"""
+      or {state}.status = {TASK_SKIPPED}
+        and coalesce({state}.status_reason in {one_of(DERIVED_REASONS)}, false))"""
 
 
 def satisfies(condition: str, *, status: str, reason: str) -> str:

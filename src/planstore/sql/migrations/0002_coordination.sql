@@ -51,7 +51,8 @@ alter table planstore.task_states
   add column lease_seconds double precision,
   add column lease_expires_at timestamptz,
   add column times_out_at timestamptz,
-  -- By the database's clock, whatever times the client gave.
+  -- Of the run that goes on, or that the task has completed by; by the database's clock, whatever
+  -- times the client gave.
   add column began_at timestamptz,
   add column ended_at timestamptz,
   add column needs_review boolean not null default false,
@@ -90,7 +91,7 @@ create table planstore.dependencies (
 );
 
 -- Who waits for a task that ends.
-create index dependencies_of_needed on planstore.dependencies (plan_id, needs_id);
+create index dependencies_of_needed on planstore.dependencies (needs_id, plan_id);
 
 -- Runs that ended otherwise than by completing the task; how the last one went stands with the
 -- task itself, so a task that succeeds at once leaves no row here.
@@ -122,8 +123,8 @@ set
   task_type = d.task_type,
   status_reason = case when s.status = 'blocked' then 'held' end,
   attempt = (s.started_at is not null)::int,
-  began_at = s.started_at,
-  ended_at = s.completed_at,
+  began_at = case when s.status in ('running', 'completed') then s.started_at end,
+  ended_at = case when s.status = 'completed' and s.started_at is not null then s.completed_at end,
   due_at = case when d.is_due then now() end,
   ready_at = case when d.is_due and d.is_handed_out then now() end
 from (

@@ -123,7 +123,13 @@ claimed as (
     times_out_at = now() + make_interval(secs => t.timeout_seconds),
     began_at = now(),
     ended_at = null
-  from picked k
+  -- By way of arrays, of which PostgreSQL expects few entries; of a limit that it doesn't know it
+  -- expects a tenth of the table, and would read all of it.
+  from unnest(
+    array(select p.plan_id from picked p),
+    array(select p.task_id from picked p),
+    array(select p.ready_at from picked p)
+  ) as k (plan_id, task_id, ready_at)
   join planstore.tasks t on t.plan_id = k.plan_id and t.id = k.task_id
   where s.plan_id = k.plan_id
     and s.task_id = k.task_id

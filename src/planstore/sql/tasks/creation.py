@@ -166,7 +166,7 @@ judged as materialized (
   cross join lateral (
     select
       -- Others lose their turn to the new tasks, or new ones are skipped at once.
-      plan.is_sequential and a.gate_order < plan.gate_order
+      plan.is_sequential and coalesce(a.gate_order < plan.gate_order, false)
         or plan.is_aborting
         or exists (select from needed n where n.plan_id = plan.id and n.is_dead) as is_wide
   ) f
@@ -199,7 +199,8 @@ weighed as materialized (
     false as is_move,
     true as is_revision,
     false as is_start,
-    false as is_derivation
+    false as is_derivation,
+    false as keeps_step
   from judged j
   join plan on plan.id = j.id
   join added a on a.id = j.id

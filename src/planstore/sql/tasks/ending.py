@@ -120,13 +120,13 @@ _GIVEN: Final = (
     ("task_id", "uuid"),
     ("verb", "text"),
     ("token", "bigint"),
-    ("output_data", "json"),
-    ("error", "json"),
+    ("output_given", "json"),
+    ("error_given", "json"),
     ("is_retryable", "boolean"),
     ("retry_in", "double precision"),
     ("is_override", "boolean"),
-    ("new_started_at", "timestamptz"),
-    ("new_completed_at", "timestamptz"),
+    ("started", "timestamptz"),
+    ("completed", "timestamptz"),
     ("expected_version", "bigint"),
     ("scope", "text"),
     ("key", "text"),
@@ -147,23 +147,15 @@ _OUTCOME: Final = f"""case t.verb
     end"""
 
 _SHOWN: Final = (
-    ("status", "status"),
-    ("status_reason", "status_reason"),
-    ("started_at", "started_at"),
-    ("completed_at", "completed_at"),
-    ("output_data", "output_before"),
-    ("error", "error_before"),
-    ("worker_id", "worker_id"),
-    ("progress", "progress"),
-    ("progress_note", "progress_note"),
-    ("needs_review", "needs_review"),
+    *("status", "status_reason", "started_at", "completed_at", "output_data", "error"),
+    *("worker_id", "progress", "progress_note", "needs_review"),
 )
-"""What clients see of a run's end: the column, and the name of what it was."""
+"""What clients see of a run's end."""
 
 _CHANGES: Final = ",\n          ".join(
-    f"('{name}', to_json(a.{name}), a.{name}{cast} is distinct from n.{was}{cast})"
-    for name, was, cast in (
-        (name, was, "::text" if name in {"output_data", "error"} else "") for name, was in _SHOWN
+    f"('{name}', to_json(n.new_{name}), n.new_{name}{cast} is distinct from n.{name}{cast})"
+    for name, cast in (
+        (name, "::text" if name in {"output_data", "error"} else "") for name in _SHOWN
     )
 )
 
@@ -207,8 +199,7 @@ task as materialized (
     q.*,
     s.status, s.status_reason, s.version, s.unmet, s.not_before, s.attempt, s.free_attempts,
     s.worker_id, s.fencing_token, s.began_at, s.started_at, s.completed_at,
-    s.progress, s.progress_note, s.needs_review,
-    s.output_data as output_before, s.error as error_before,
+    s.progress, s.progress_note, s.needs_review, s.output_data, s.error,
     s.due_at is not null as was_due,
     s.ready_at is not null or s.status = {TASK_RUNNING} as was_offered,
     s.status = {TASK_RUNNING} as was_running,
@@ -226,7 +217,12 @@ task as materialized (
 judged as materialized (
   select
     t.*, {_OUTCOME} as outcome,
-    case
+    v.verdict,
+    -- A flag of its own, for of a comparison PostgreSQL expects that next to nothing passes.
+    v.verdict = 'moved' as is_moved,
+    v.verdict in ('stale_claim', 'conflict') as is_late
+  from task t
+  cross join lateral (select case
       when t.expected_version <> t.version then 'mismatch'
       when t.verb = '{End.EXPIRE}'
         then case when t.is_holder and t.is_overdue then 'moved' else 'same' end
@@ -246,14 +242,14 @@ judged as materialized (
         end
       when t.verb <> '{End.SKIP}' and t.is_claimed and not t.is_override then 'claimed'
       when t.verb = '{End.COMPLETE}' and t.status = {TASK_COMPLETED}
-        and t.output_data is not null
-        and t.output_data::jsonb is distinct from t.output_before::jsonb then 'conflict'
+        and t.output_given is not null
+        and t.output_given::jsonb is distinct from t.output_data::jsonb then 'conflict'
       when {_done("t.verb", "t.status")} then 'same'
       when t.token is not null then 'stale_claim'
       when not ({_allowed("t.verb", "t.status")}) then 'refused'
       else 'moved'
     end as verdict
-  from task t
+  ) v
 ),
 moving as materialized (
   select
@@ -304,7 +300,7 @@ moving as materialized (
         ) * (1 - random() / 2)
       end as backoff
   ) r
-  where j.verdict = 'moved'
+  where j.is_moved
 ),
 loosened as materialized (  -- who needs them, with how many dependencies more are satisfied
   select
@@ -453,18 +449,24 @@ opened as (
 ),
 landing as materialized (  -- where those who move come to stand
   select
-    m.*, l.unmet as unmet_after, l.status as status_after, l.due_at,
-    case when l.status = {TASK_BLOCKED} then {IS_UNMET} else m.aim_reason end as reason_after,
+    m.*, l.unmet as new_unmet, l.due_at,
     case when g.is_offering then l.due_at end as ready_at,
+    f.failure,
+    l.status as new_status,
+    case when l.status = {TASK_BLOCKED} then {IS_UNMET} else m.aim_reason end as new_status_reason,
+    case when not m.is_returning then coalesce(m.started, m.started_at) end as new_started_at,
+    case when not m.is_returning then coalesce(m.completed, now()) end as new_completed_at,
+    case when m.output_given is null then m.output_data else m.output_given end as new_output_data,
     case
-      when m.outcome = 'lease_ended' then json_build_object(
-        'code', m.outcome, 'message', format('worker %s did not renew its lease', m.worker_id)
-      )
-      when m.outcome = 'timed_out' then json_build_object(
-        'code', m.outcome, 'message', 'the run took longer than its timeout_seconds'
-      )
-      when m.outcome = 'failed' then m.error
-    end as failure
+      when m.verb = '{End.COMPLETE}' then null
+      when f.failure is null then m.error
+      else f.failure
+    end as new_error,
+    case when not m.is_returning then m.worker_id end as new_worker_id,
+    case when not m.is_returning then m.progress end as new_progress,
+    case when not m.is_returning then m.progress_note end as new_progress_note,
+    m.is_failing and m.is_once and m.verb = '{End.EXPIRE}'
+      or m.needs_review and not m.is_finishing as new_needs_review
   from moving m
   join weighable w on w.id = m.plan_id and w.is_done
   left join gated g on g.id = m.plan_id
@@ -480,35 +482,26 @@ landing as materialized (  -- where those who move come to stand
           then greatest(now() + make_interval(secs => m.delay), m.not_before)
       end as due_at
   ) l
-),
-after as materialized (
-  select
-    n.position, n.plan_id, n.task_id,
-    n.status_after as status,
-    n.reason_after as status_reason,
-    case when not n.is_returning then coalesce(n.new_started_at, n.started_at) end as started_at,
-    case when not n.is_returning then coalesce(n.new_completed_at, now()) end as completed_at,
-    case
-      when n.verb = '{End.COMPLETE}' and n.output_data is not null then n.output_data
-      else n.output_before
-    end as output_data,
-    case
-      when n.verb = '{End.COMPLETE}' then null else coalesce(n.failure, n.error_before)
-    end as error,
-    case when n.is_returning then null else n.worker_id end as worker_id,
-    case when n.is_returning then null else n.progress end as progress,
-    case when n.is_returning then null else n.progress_note end as progress_note,
-    n.is_failing and n.is_once and n.verb = '{End.EXPIRE}'
-      or n.needs_review and not n.is_finishing as needs_review
-  from landing n
+  cross join lateral (
+    select
+      case m.outcome
+        when 'lease_ended' then json_build_object(
+          'code', m.outcome, 'message', format('worker %s did not renew its lease', m.worker_id)
+        )
+        when 'timed_out' then json_build_object(
+          'code', m.outcome, 'message', 'the run took longer than its timeout_seconds'
+        )
+        when 'failed' then m.error_given
+      end as failure
+  ) f
 ),
 moved as (
   update planstore.task_states s
   set
-    {", ".join(f"{name} = a.{name}" for name, _ in _SHOWN)},
+    {", ".join(f"{name} = n.new_{name}" for name in _SHOWN)},
     version = s.version + 1,
     updated_at = now(),
-    unmet = n.unmet_after,
+    unmet = n.new_unmet,
     due_at = n.due_at,
     ready_at = n.ready_at,
     free_attempts = s.free_attempts + (n.verb = '{End.RELEASE}')::int,
@@ -519,10 +512,10 @@ moved as (
     lease_expires_at = null,
     lease_seconds = null,
     times_out_at = null,
-    began_at = case when n.is_returning then null else s.began_at end,
-    ended_at = case when n.is_returning then null else now() end
+    -- Of the run by which the task completed; any other is among the attempts.
+    began_at = case when n.verb = '{End.COMPLETE}' then s.began_at end,
+    ended_at = case when n.verb = '{End.COMPLETE}' then now() end
   from landing n
-  join after a on a.task_id = n.task_id
   where s.plan_id = n.plan_id
     and s.task_id = n.task_id
   returning s.plan_id, s.task_id, {columns(OF_STATE, of="s")}
@@ -551,7 +544,8 @@ weighed as materialized (
     true as is_move,
     false as is_revision,
     true as is_start,
-    false as is_derivation
+    false as is_derivation,
+    false as keeps_step
   from gated g
   join plan on plan.id = g.id
   join (
@@ -583,17 +577,15 @@ recorded as (
       case
         when n.outcome in ('failed', 'lease_ended', 'timed_out') and n.is_returning
           then 'task.requeued'
-        else {event_of(TASK_LIFECYCLE, "n.status", "n.status_after", by_service=True)}
+        else {event_of(TASK_LIFECYCLE, "n.status", "n.new_status", by_service=True)}
       end as event_type,
-      n.task_id, n.plan_id, m.version, c.payload,
+      n.task_id, n.plan_id, n.version + 1 as version, c.payload,
       case
         when n.outcome is null then json_build_object('revision', plan.revision)
         else json_build_object('revision', plan.revision, 'outcome', n.outcome)
       end as metadata
     from landing n
     join plan on plan.id = n.plan_id
-    join moved m on m.task_id = n.task_id
-    join after a on a.task_id = n.task_id
     cross join lateral (
       select json_object_agg(f.field, f.value) filter (where f.is_changed) as payload
       from (
@@ -614,13 +606,25 @@ recorded as (
     select
       j.position, 'task.result_refused', j.task_id, j.plan_id, j.version, '{{}}',
       json_build_object(
-        'revision', plan.revision, 'reason', j.verdict, 'refused', json_build_object(
-          'verb', j.verb, 'fencing_token', j.token, 'output_data', j.output_data, 'error', j.error
-        )
+        'revision', plan.revision, 'reason', j.verdict, 'refused', r.sent
       )
     from judged j
     join plan on plan.id = j.plan_id
-    where j.verdict in ('stale_claim', 'conflict')
+    cross join lateral (
+      select json_object_agg(f.field, f.value) filter (where f.value is not null) as sent
+      from (
+        values
+          ('verb', to_json(j.verb)),
+          ('fencing_token', to_json(j.token)),
+          ('output_data', j.output_given),
+          ('error', j.error_given)
+      ) f (field, value)
+    ) r
+    where j.is_late
+      -- A repetition under its key isn't late: it is answered as the first request was.
+      and not exists (
+        select from planstore.idempotency_keys k where k.scope = j.scope and k.key = j.key
+      )
   ) e
   order by e.place, e.task_id
   returning seq
@@ -643,12 +647,12 @@ kept as (
 select
   g.task_id,
   t.plan_id,
-  case when j.verdict = 'moved' then w.verdict else coalesce(j.verdict, 'missing') end as verdict,
-  coalesce(a.status, j.status) as status,
+  case when j.is_moved then w.verdict else coalesce(j.verdict, 'missing') end as verdict,
+  coalesce(n.new_status, j.status) as status,
   j.status as status_before,
   j.worker_id as worker_before,
   coalesce(w.is_limited, false) as is_limited,
-  coalesce(a.status = {TASK_PENDING}, false) as is_returned,
+  coalesce(n.new_status = {TASK_PENDING}, false) as is_returned,
   case when g.position = 1 then
     array(select o.task_id from opened o where o.due_at is not null order by o.task_id)
   end as unblocked,
@@ -658,7 +662,7 @@ from given g
 left join placed t on t.position = g.position
 left join judged j on j.position = g.position
 left join weighable w on w.id = j.plan_id
-left join after a on a.position = g.position
+left join landing n on n.position = g.position
 order by g.position
 """
 

@@ -45,17 +45,13 @@ from planstore.tasks t
 join planstore.attempts a on a.plan_id = t.plan_id and a.task_id = t.id
 where t.id = $1
 union all
--- The one that goes on, or that the task has ended by; unless it is among the former.
+-- The one that goes on, or that the task has completed by.
 select
   s.attempt, s.worker_id, s.began_at, s.ended_at,
-  case when s.ended_at is not null then s.status end, s.error
+  case when s.ended_at is not null then s.status end, null
 from {TASKS}
 where t.id = $1
   and s.began_at is not null
-  and not exists (
-    select from planstore.attempts a
-    where a.plan_id = s.plan_id and a.task_id = s.task_id and a.attempt = s.attempt
-  )
 order by attempt
 """
 
