@@ -41,6 +41,13 @@ _TASK: Final[dict[str, Any]] = {
     "input_data": None,
     "metadata": {},
     "sequence_order": None,
+    "parallel_group": None,
+    "priority": 0,
+    "not_before": None,
+    "side_effects": "idempotent",
+    "timeout_seconds": None,
+    "retry_policy": None,
+    "estimated_duration": None,
 }
 
 

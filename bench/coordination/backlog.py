@@ -5,6 +5,7 @@ Only their events are left out, which nothing that is measured reads.
 
 from __future__ import annotations
 
+import math
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -29,14 +30,16 @@ class Kind:
     """Whether they are still to be done; else they are completed."""
 
 
-READY: Final = Kind("0a", "active", is_paused=False, is_open=True)
-PAUSED: Final = Kind("0b", "active", is_paused=True, is_open=True)
-FINISHED: Final = Kind("0c", "completed", is_paused=False, is_open=False)
+WORK: Final = Kind("0a", "active", is_paused=False, is_open=True)
+"""The tasks that a load works off: added first, they are handed out first."""
+READY: Final = Kind("0b", "active", is_paused=False, is_open=True)
+PAUSED: Final = Kind("0c", "active", is_paused=True, is_open=True)
+FINISHED: Final = Kind("0d", "completed", is_paused=False, is_open=False)
 
 _PARAMETERS: Final = f"""
 with kind as (
   select
-    $1::int as tasks, $2::text as prefix, $3::text as status, $4::boolean as is_paused,
+    $1::int as plans, $2::text as prefix, $3::text as status, $4::boolean as is_paused,
     $5::boolean as is_open, {TASKS_OF_A_PLAN} as tasks_of_a_plan
 )"""
 
@@ -62,7 +65,7 @@ cross join lateral (
     case when k.is_open then k.tasks_of_a_plan else 0 end as tasks,
     case when k.is_open then 1 else k.tasks_of_a_plan end as step
 ) o
-cross join generate_series(1, k.tasks / k.tasks_of_a_plan) p
+cross join generate_series(1, k.plans) p
 """
 
 _ADD_TASKS: Final = f"""
@@ -71,7 +74,7 @@ insert into planstore.tasks
   (plan_id, id, description, sequence_order, created_at, input_data, metadata)
 select {_PLAN_ID}, {_TASK_ID}, 'Do nothing', n, {_MADE_AT}, '{{}}', '{{}}'
 from kind k
-cross join generate_series(1, k.tasks / k.tasks_of_a_plan) p
+cross join generate_series(1, k.plans) p
 cross join generate_series(1, k.tasks_of_a_plan) n
 """
 
@@ -88,19 +91,20 @@ select
   case when k.is_open then 0 else 1 end, case when not k.is_open then 'bench' end,
   case when not k.is_open then nextval('planstore.fencing_tokens') end, o.done_at, o.done_at
 from kind k
-cross join generate_series(1, k.tasks / k.tasks_of_a_plan) p
+cross join generate_series(1, k.plans) p
 cross join generate_series(1, k.tasks_of_a_plan) n
 cross join lateral (select case when not k.is_open then {_MADE_AT} end as done_at) o
 """
 
 
 async def add(url: str, kind: Kind, tasks: int) -> None:
-    """Add so many tasks, in plans of a thousand."""
+    """Add so many tasks, rounded up to plans of a thousand."""
+    plans = math.ceil(tasks / TASKS_OF_A_PLAN)
     conn = await asyncpg.connect(url)
     try:
         for statement in (_ADD_PLANS, _ADD_TASKS, _ADD_STATES):
             await conn.execute(
-                statement, tasks, kind.prefix, kind.plan_status, kind.is_paused, kind.is_open
+                statement, plans, kind.prefix, kind.plan_status, kind.is_paused, kind.is_open
             )
     finally:
         await conn.close()

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 _LINES: Final = {
     **{line: rate.what for line, rate in rates.RATES.items()},
     **{line: way.what for line, way in starts.WAYS.items()},
-    **{line: crowd.what for line, crowd in kept.CROWDS.items()},
+    **{line: what for line, (what, _) in kept.CROWDS.items()},
     "held": kept.HELD,
     "server-memory": server_memory.WHAT,
 }

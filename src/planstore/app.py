@@ -15,6 +15,7 @@ from planstore.routers.dependencies import DEPENDENCY_ENDPOINTS
 from planstore.routers.endpoint import HEADERS, mount
 from planstore.routers.gate import Admission, Gate
 from planstore.routers.health import HEALTH_ENDPOINTS
+from planstore.routers.insight import INSIGHT_ENDPOINTS
 from planstore.routers.plans import PLAN_ENDPOINTS
 from planstore.routers.problems import Problem
 from planstore.routers.tasks import TASK_ENDPOINTS
@@ -29,6 +30,7 @@ ENDPOINTS: Final = (
     *TASK_ENDPOINTS,
     *DEPENDENCY_ENDPOINTS,
     *PLAN_ENDPOINTS,
+    *INSIGHT_ENDPOINTS,
     *HEALTH_ENDPOINTS,
 )
 

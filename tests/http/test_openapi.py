@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, settings
 from schemathesis.specs.openapi import checks
 
 from planstore.app import create_app
+from planstore.models.claim import MAX_WAIT
 from tests.served import database_of, serving
 
 if TYPE_CHECKING:
@@ -48,12 +49,16 @@ def own_server(postgres: Postgres) -> Iterator[Served]:
 
 
 def _without_waiting(body: Any) -> None:
-    """Have claims answer at once: there may never be what they ask for."""
+    """Have claims that would wait answer at once: there may never be what they ask for."""
     if isinstance(body, dict):
         asked = cast("Json", body)
-        for claim in (asked, asked.get("claim_next")):
-            if isinstance(claim, dict) and isinstance(claim.get("wait_seconds"), (int, float)):
-                claim["wait_seconds"] = 0
+        if _is_wait(asked.get("wait_seconds")):
+            asked["wait_seconds"] = 0
+        _without_waiting(asked.get("claim_next"))
+
+
+def _is_wait(seconds: Any) -> bool:
+    return type(seconds) in {int, float} and 0 < seconds <= MAX_WAIT
 
 
 REFUSED: Final = (

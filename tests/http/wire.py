@@ -73,6 +73,25 @@ def new_task(client: httpx2.Client, plan: Json, **fields: Any) -> Json:
     return done(client.post("/tasks/", json=content), 201)
 
 
+def answered(response: httpx2.Response, status: int = 200) -> Json:
+    """Assert that an object is answered which has no version of its own; return it."""
+    assert response.status_code == status, response.text
+    assert response.headers["Content-Type"] == "application/json"
+    assert "ETag" not in response.headers
+    return cast("Json", response.json())
+
+
+def claimed(client: httpx2.Client, plan: Json, **fields: Any) -> list[Json]:
+    """Claim tasks of a plan, for longer than any test lasts; return their packets."""
+    claim = {"worker_id": "w1", "plan_id": plan["id"], "lease_seconds": 3_600, **fields}
+    return cast("list[Json]", answered(client.post("/tasks/claim", json=claim))["tasks"])
+
+
+def only(items: list[Json]) -> Json:
+    (item,) = items
+    return item
+
+
 def as_bytes(headers: dict[str, str]) -> list[tuple[bytes, bytes]]:
     """Headers whose values may lie beyond ASCII, as they go over the wire."""
     return [(name.encode(), value.encode("latin-1")) for name, value in headers.items()]
@@ -88,7 +107,11 @@ select
   (select count(*) from planstore.idempotency_keys) as keys,
   (select md5(string_agg(p::text, '' order by id)) from planstore.plans p) as plans,
   (select md5(string_agg(t::text, '' order by id)) from planstore.tasks t) as tasks,
-  (select md5(string_agg(s::text, '' order by task_id)) from planstore.task_states s) as states
+  (select md5(string_agg(s::text, '' order by task_id)) from planstore.task_states s) as states,
+  (select md5(string_agg(d::text, '' order by task_id, needs_id)) from planstore.dependencies d)
+    as dependencies,
+  (select md5(string_agg(a::text, '' order by task_id, attempt)) from planstore.attempts a)
+    as attempts
 """
 
 

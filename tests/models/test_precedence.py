@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 
 from planstore.models.precedence import NEVER, Precedence, Step
 
-
 Shape = tuple[list[Step], list[tuple[int, int]], bool]
 
 
@@ -36,7 +35,7 @@ def waits_for(shape: Shape) -> list[set[int]]:
             earlier
             for earlier, other in enumerate(steps)
             if step.is_waiting
-            and ((later, earlier) in edges or is_sequential and other.order < step.order)
+            and ((later, earlier) in edges or (is_sequential and other.order < step.order))
         }
         for later, step in enumerate(steps)
     ]

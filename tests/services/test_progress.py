@@ -209,8 +209,7 @@ async def test_the_longest_way_counts_along_dependencies_and_orders(
         },
         plan_type=plan_type,
     )
-    last = {"sequence_order": 5, "estimated_duration": "15s"}
-    await task_of(store, plan, **last)
+    await task_of(store, plan, sequence_order=5, estimated_duration="15s")
 
     # Sequential: a, then b beside c, then d, then the last one.
     assert await left_of(store, database, plan) == about(seconds)

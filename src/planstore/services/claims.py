@@ -13,7 +13,6 @@ from planstore.models.claim import (
     PACKETS,
     ClaimRequest,
     HeartbeatAnswer,
-    NeededTask,
     RenewedClaim,
     WorkPacket,
 )
@@ -125,10 +124,13 @@ class Claims:
             rows = await tasks.renew(conn, heartbeat.worker_id, heartbeat.claims)
         return HeartbeatAnswer(claims=[RenewedClaim.model_validate(dict(row)) for row in rows])
 
-    async def end(self, endings: Sequence[Ending]) -> Ended:
-        """End runs: at once where what follows can be counted, else with the plan locked."""
+    async def end(self, endings: Sequence[Ending], *, is_written_later: bool = False) -> Ended:
+        """End runs: at once where what follows can be counted, else with the plan locked.
+
+        ``is_written_later``: the next write to come flushes this one to the disk as well.
+        """
         async with self._database.connection() as conn:
-            ended = Ended(await tasks.end(conn, endings))
+            ended = Ended(await tasks.end(conn, endings, is_written_later=is_written_later))
         ended.unblocked = ended.rows[0]["unblocked"]
         left = [
             number for number, row in enumerate(ended.rows) if row["verdict"] in {"stale", "wide"}
@@ -163,9 +165,16 @@ class Claims:
         """
 
         async def alone() -> T:
-            ended = await self.end(endings)
-            refused(ended)
-            packets = await self.claim(claim_next, key=None) if claim_next else []
+            # The claim's commit writes the end's as well, since the log has an order; so nothing
+            # is acknowledged that isn't on the disk, at one flush for both.
+            ended = await self.end(endings, is_written_later=claim_next is not None)
+            refused(ended)  # nothing was written then
+            packets = await self._claim_once(claim_next, None) if claim_next else []
+            if claim_next is not None and not packets:
+                async with self._database.connection() as conn:
+                    await tasks.flush(conn)
+            if claim_next is not None and not packets and claim_next.wait_seconds:
+                packets = await self.claim(claim_next, key=None)
             async with self._database.connection() as conn:
                 return await answer(conn, ended, packets)
 
@@ -238,7 +247,7 @@ def _packet(
         {
             **row,
             "resolved_input": resolved,
-            "dependencies": [NeededTask.model_validate(each) for each in needed],
+            "dependencies": needed,
             "previous_attempts": row["previous_attempts"] or [],
         }
     )

@@ -984,9 +984,7 @@ def _changed_plan(
 
 def _taken(row: Row, ending: Ending) -> TakenResult:
     if row["verdict"] in {"changed", "same"}:
-        return TakenResult.model_construct(
-            task_id=ending.task_id, ok=True, status=row["status"], error=None
-        )
+        return TakenResult(task_id=ending.task_id, ok=True, status=row["status"])
     error = refusals.of_ending(row, ending)
     return TakenResult(
         task_id=ending.task_id,

@@ -12,7 +12,7 @@ from planstore.sql.tasks import dependencies
 from planstore.sql.tasks.change import change
 from planstore.sql.tasks.claiming import claim, offer, overdue, renew, seconds_to_next
 from planstore.sql.tasks.creation import NewEdge, NewTask, create, expect_many
-from planstore.sql.tasks.ending import End, Ending, end
+from planstore.sql.tasks.ending import End, Ending, end, flush
 from planstore.sql.tasks.reading import AFTER_ALL, BEFORE_ALL, attempts, get, many, of_plan, recent
 from planstore.sql.tasks.resetting import failed, reset
 
@@ -31,6 +31,7 @@ __all__ = [
     "end",
     "expect_many",
     "failed",
+    "flush",
     "get",
     "many",
     "of_plan",

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from planstore.models.claim import MAX_PACKET_OUTPUT, PREVIOUS_ATTEMPTS
 from planstore.sql.fragments import TASK_RUNNING, columns, satisfies
-from planstore.sql.tasks.columns import OF_STATE, TASK
+from planstore.sql.tasks.columns import ALL, TASK
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -101,6 +101,48 @@ picked as materialized (
 {_HANDED_OVER}"""
 
 
+_NEEDED: Final = f"""
+    select json_agg(
+      json_build_object(
+        'task_id', n.id, 'name', n.name, 'when', n.condition, 'type', n.kind, 'status', n.status,
+        'is_satisfied', n.is_satisfied,
+        'output_data', case when n.size_so_far <= {MAX_PACKET_OUTPUT} then n.output_data end,
+        'output_link', case when n.size_so_far > {MAX_PACKET_OUTPUT} then '/tasks/' || n.id end
+      )
+      order by n.sequence_order, n.id
+    )
+    from (
+      select
+        t.id, t.name, t.sequence_order, d.condition, d.kind, s.status, s.output_data,
+        {satisfies("d.condition", status="s.status", reason="s.status_reason")} as is_satisfied,
+        sum(coalesce(octet_length(s.output_data::text), 0))
+          over (order by t.sequence_order, t.id) as size_so_far
+      from planstore.dependencies d
+      join planstore.tasks t on t.plan_id = d.plan_id and t.id = d.needs_id
+      join planstore.task_states s on s.plan_id = d.plan_id and s.task_id = d.needs_id
+      where d.plan_id = c.plan_id
+        and d.task_id = c.id
+    ) n"""
+"""What the claimed task ``c`` needed."""
+
+_TRIED: Final = f"""
+    select json_agg(
+      json_build_object(
+        'attempt', n.attempt, 'worker_id', n.worker_id, 'began_at', n.began_at,
+        'ended_at', n.ended_at, 'outcome', n.outcome, 'error', n.error
+      )
+      order by n.attempt
+    )
+    from (
+      select a.attempt, a.worker_id, a.began_at, a.ended_at, a.outcome, a.error
+      from planstore.attempts a
+      where a.plan_id = c.plan_id
+        and a.task_id = c.id
+      order by a.attempt desc
+      limit {PREVIOUS_ATTEMPTS}
+    ) n"""
+"""The last runs of the claimed task ``c``."""
+
 _HANDED_OVER: Final = f"""
 asked as (  -- here for the types of what isn't used by every search
   select $4::uuid, $5::text[], $6::uuid
@@ -131,74 +173,33 @@ claimed as (
     array(select p.ready_at from picked p)
   ) as k (plan_id, task_id, ready_at)
   join planstore.tasks t on t.plan_id = k.plan_id and t.id = k.task_id
+  join planstore.plans p on p.id = k.plan_id
   where s.plan_id = k.plan_id
     and s.task_id = k.task_id
   returning
-    s.plan_id, s.task_id, s.needs, s.fencing_token, s.lease_expires_at,
-    {columns(OF_STATE, of="s")}, k.ready_at as was_ready_at
+    {TASK}, s.needs, s.fencing_token, s.lease_expires_at, p.revision as plan_revision,
+    k.ready_at as was_ready_at
 ),
 recorded as (
   insert into planstore.events
     (event_type, aggregate_type, aggregate_id, plan_id, version, payload, metadata)
   select
-    'task.started', 'task', s.task_id, s.plan_id, s.version,
+    'task.started', 'task', c.id, c.plan_id, c.version,
     json_build_object(
-      'status', s.status, 'started_at', s.started_at, 'attempt', s.attempt,
-      'worker_id', s.worker_id
+      'status', c.status, 'started_at', c.started_at, 'attempt', c.attempt,
+      'worker_id', c.worker_id
     ),
-    json_build_object('revision', p.revision)
-  from claimed s
-  join planstore.plans p on p.id = s.plan_id
-  order by s.priority desc, s.was_ready_at, s.task_id
+    json_build_object('revision', c.plan_revision)
+  from claimed c
+  order by c.priority desc, c.was_ready_at, c.id
 )
 select
-  {TASK},
-  s.fencing_token, s.lease_expires_at, p.revision as plan_revision,
-  d.dependencies, a.previous_attempts
-from claimed s
-join planstore.tasks t on t.plan_id = s.plan_id and t.id = s.task_id
-join planstore.plans p on p.id = s.plan_id
-left join lateral (
-  select json_agg(
-    json_build_object(
-      'task_id', n.id, 'name', n.name, 'when', n.condition, 'type', n.kind, 'status', n.status,
-      'is_satisfied', n.is_satisfied,
-      'output_data', case when n.size_so_far <= {MAX_PACKET_OUTPUT} then n.output_data end,
-      'output_link', case when n.size_so_far > {MAX_PACKET_OUTPUT} then '/tasks/' || n.id end
-    )
-    order by n.sequence_order, n.id
-  ) as dependencies
-  from (
-    select
-      o.id, o.name, o.sequence_order, d.condition, d.kind, os.status, os.output_data,
-      {satisfies("d.condition", status="os.status", reason="os.status_reason")} as is_satisfied,
-      sum(coalesce(octet_length(os.output_data::text), 0))
-        over (order by o.sequence_order, o.id) as size_so_far
-    from planstore.dependencies d
-    join planstore.tasks o on o.plan_id = d.plan_id and o.id = d.needs_id
-    join planstore.task_states os on os.plan_id = d.plan_id and os.task_id = d.needs_id
-    where d.plan_id = s.plan_id
-      and d.task_id = s.task_id
-  ) n
-) d on s.needs > 0
-left join lateral (
-  select json_agg(
-    json_build_object(
-      'attempt', n.attempt, 'worker_id', n.worker_id, 'began_at', n.began_at,
-      'ended_at', n.ended_at, 'outcome', n.outcome, 'error', n.error
-    )
-    order by n.attempt
-  ) as previous_attempts
-  from (
-    select a.attempt, a.worker_id, a.began_at, a.ended_at, a.outcome, a.error
-    from planstore.attempts a
-    where a.plan_id = s.plan_id
-      and a.task_id = s.task_id
-    order by a.attempt desc
-    limit {PREVIOUS_ATTEMPTS}
-  ) n
-) a on s.attempt > 1
-order by s.priority desc, s.was_ready_at, s.task_id
+  {columns(ALL, of="c")},
+  c.fencing_token, c.lease_expires_at, c.plan_revision,
+  case when c.needs > 0 then ({_NEEDED}) end as dependencies,
+  case when c.attempt > 1 then ({_TRIED}) end as previous_attempts
+from claimed c
+order by c.priority desc, c.was_ready_at, c.id
 """
 
 

@@ -136,6 +136,7 @@ _GIVEN: Final = (
 _LOCKED: Final = f"${len(_GIVEN) + 1}::boolean"
 _DERIVED_AFTER: Final = f"${len(_GIVEN) + 2}::boolean"
 _WHOLE: Final = f"${len(_GIVEN) + 3}::boolean"
+_WRITTEN_LATER: Final = f"${len(_GIVEN) + 4}::boolean"
 
 _POLICY: Final = RetryPolicy()
 
@@ -170,7 +171,8 @@ _DUE: Final = (
 of the row itself, so that it holds for the row as it is once it is locked."""
 
 # The parameters: the arrays of `_GIVEN`, whether the plans are locked already, and whether all
-# that follows is derived afterwards, and whether the tasks are wanted whole.
+# that follows is derived afterwards, whether the tasks are wanted whole, and whether the commit
+# need not wait for the disk.
 _END: Final = f"""
 with given as materialized (
   select *
@@ -579,20 +581,34 @@ recorded as (
           then 'task.requeued'
         else {event_of(TASK_LIFECYCLE, "n.status", "n.new_status", by_service=True)}
       end as event_type,
-      n.task_id, n.plan_id, n.version + 1 as version, c.payload,
+      n.task_id, n.plan_id, n.version + 1 as version,
+      case
+        -- What happens most, said without comparing each field.
+        when n.is_holder and n.verb = '{End.COMPLETE}' and n.error is null and n.started is null
+          and n.output_data is null then
+          case
+            when n.output_given is null then json_build_object(
+              'status', n.new_status, 'completed_at', n.new_completed_at
+            )
+            else json_build_object(
+              'status', n.new_status, 'completed_at', n.new_completed_at,
+              'output_data', n.output_given
+            )
+          end
+        else (
+          select json_object_agg(f.field, f.value) filter (where f.is_changed)
+          from (
+            values
+              {_CHANGES}
+          ) f (field, value, is_changed)
+        )
+      end as payload,
       case
         when n.outcome is null then json_build_object('revision', plan.revision)
         else json_build_object('revision', plan.revision, 'outcome', n.outcome)
       end as metadata
     from landing n
     join plan on plan.id = n.plan_id
-    cross join lateral (
-      select json_object_agg(f.field, f.value) filter (where f.is_changed) as payload
-      from (
-        values
-          {_CHANGES}
-      ) f (field, value, is_changed)
-    ) c
     union all
     select
       9223372036854775807, 'task.unblocked', o.task_id, o.plan_id, o.version,
@@ -657,6 +673,9 @@ select
     array(select o.task_id from opened o where o.due_at is not null order by o.task_id)
   end as unblocked,
   j.version as version_before,
+  case when g.position = 1 and {_WRITTEN_LATER} then
+    set_config('synchronous_commit', 'off', true)
+  end as is_written_later,
   (select row_to_json(o) from answer o where o.id = g.task_id) as task
 from given g
 left join placed t on t.position = g.position
@@ -674,13 +693,16 @@ async def end(
     is_locked: bool = False,
     is_derived_after: bool = False,
     is_whole: bool = False,
+    is_written_later: bool = False,
 ) -> list[Row]:
     """End runs; answers each, in the given order, with ``verdict`` and the new ``status``.
 
     ``is_locked``: the plans were locked before, in the same transaction. ``is_derived_after``: so
     they were, and all that follows for them is derived after it.
 
-    ``is_whole``: the task is answered as ``task`` too; its key is kept then.
+    ``is_whole``: the task is answered as ``task`` too; its key is kept then. ``is_written_later``:
+    the commit doesn't wait for the disk, and the caller sees to a later one (or `flush`) before
+    anything is acknowledged.
 
     ``changed``: done. ``same``: it was so already (of a lease: it isn't over). ``stale``: nothing
     was done for the plan; call again with it locked before. ``wide``: nothing was done for it,
@@ -698,4 +720,13 @@ async def end(
         is_locked,
         is_derived_after,
         is_whole,
+        is_written_later,
     )
+
+
+_FLUSH: Final = "select pg_logical_emit_message(true, 'planstore', '')"
+
+
+async def flush(conn: Connection) -> None:
+    """Have all that was committed before on the disk, once this returns."""
+    await conn.execute(_FLUSH)

@@ -1,0 +1,596 @@
+"""What PlanStore says of plans and their tasks, as a small model that counts nothing.
+
+A task is by itself one of a few things: it runs, is held, has ended, or is none of these. A step
+changes that; all else (`ModelPlan.derive`) is worked out anew from it after each step, by the
+rules of the design.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+from planstore.errors import (
+    Claimed,
+    DependencyCycle,
+    InvalidTransition,
+    PlanClosed,
+    ResultConflict,
+    StaleClaim,
+)
+from planstore.models import PlanStatus, TaskStatus
+from planstore.models.dependency import Condition
+from planstore.models.graph import find_cycle
+from planstore.models.plan import FINAL, PLAN_LIFECYCLE, SEQUENTIAL, OnFailure
+from planstore.models.task import (
+    DERIVED_REASONS,
+    ENDED,
+    FINISHED,
+    TASK_LIFECYCLE,
+    UNSTARTED,
+    StatusReason,
+)
+from planstore.sql.tasks import End
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from uuid import UUID
+
+    from planstore.errors import PlanStoreError
+
+Refusal = type["PlanStoreError"] | None
+"""Why a step changes nothing; None where it is taken."""
+
+HALF_AN_HOUR: Final = 1_000_000
+"""In ticks: a step takes one, so it is over before half an hour is."""
+
+
+@dataclass
+class Clock:
+    """The time of the model, in ticks."""
+
+    now: int = 0
+
+
+@dataclass(frozen=True)
+class Draft:
+    """A task to be added."""
+
+    id: UUID
+    name: str
+    order: int | None
+    needs: Mapping[UUID, Condition]
+    priority: int
+    task_type: str | None
+    agent_id: UUID | None
+    max_retries: int
+    is_once: bool
+    is_late: bool
+    """Whether it isn't to start before half an hour is over."""
+
+
+@dataclass
+class ModelTask:
+    draft: Draft
+    order: int
+    needs: dict[UUID, Condition]
+    priority: int
+    not_before: int
+    # What it is by itself. Skipped and `is_shut`: its plan was closed before it had started.
+    own: TaskStatus | None = None
+    is_shut: bool = False
+    needs_review: bool = False
+    attempt: int = 0
+    free_attempts: int = 0
+    worker: str | None = None
+    output: int | None = None
+    token: int | None = None
+    """Of the claim under which it runs."""
+    lease_ends: int = 0
+    result_token: int | None = None
+    """Of the claim under which it has completed."""
+    reports: set[tuple[int, End]] = field(default_factory=set[tuple[int, End]])
+    """How claims on it have ended."""
+    tokens: list[int] = field(default_factory=list[int])
+    """Of all claims that there were on it."""
+    # What follows from that.
+    status: TaskStatus = TaskStatus.PENDING
+    reason: StatusReason | None = None
+    due: int | None = None
+    is_ready: bool = False
+
+    @property
+    def is_idle(self) -> bool:
+        return self.own is None
+
+    @property
+    def is_held(self) -> bool:
+        return self.own == TaskStatus.BLOCKED
+
+    def satisfies(self, condition: Condition) -> bool:
+        match condition:
+            case Condition.SUCCESS:
+                is_skipped_by_hand = self.status == TaskStatus.SKIPPED and self.reason is None
+                return self.status == TaskStatus.COMPLETED or is_skipped_by_hand
+            case Condition.FAILURE:
+                return self.status == TaskStatus.FAILED
+            case Condition.ENDED:
+                return self.status in ENDED
+
+    def stand(self, own: TaskStatus | None) -> None:
+        """Be something else by itself; a claim ends by that."""
+        self.own = own
+        self.token = None
+        self.due = None
+
+    def begin(self, worker: str | None) -> None:
+        self.stand(TaskStatus.RUNNING)
+        self.attempt += 1
+        self.worker = worker
+
+    def give_back(self, own: TaskStatus | None = None) -> None:
+        """Be as before the run, which isn't held against it."""
+        self.free_attempts += self.own == TaskStatus.RUNNING
+        self.stand(own)
+        self.worker = None
+
+    def renew(self) -> None:
+        self.stand(None)
+        self.free_attempts = self.attempt
+        self.worker = self.output = self.result_token = None
+        self.needs_review = self.is_shut = False
+
+
+@dataclass
+class ModelPlan:
+    clock: Clock
+    id: UUID
+    status: PlanStatus
+    plan_type: str
+    on_failure: OnFailure
+    max_parallel: int | None
+    auto_complete: bool
+    tasks: dict[UUID, ModelTask] = field(default_factory=dict["UUID", ModelTask])
+    revision: int = 1
+    current_step: int = 0
+    last_order: int = 0
+    is_paused: bool = False
+    is_closed: bool = False
+    is_kept_open: bool = False
+    """Reopened, or added to where nothing can start: it settles with the next task that moves."""
+
+    @property
+    def is_sequential(self) -> bool:
+        return self.plan_type == SEQUENTIAL
+
+    @property
+    def is_aborting(self) -> bool:
+        return self.on_failure == OnFailure.ABORT and any(
+            task.own == TaskStatus.FAILED for task in self.tasks.values()
+        )
+
+    @property
+    def gate(self) -> int | None:
+        return min(
+            (task.order for task in self.tasks.values() if task.status not in FINISHED),
+            default=None,
+        )
+
+    # Steps. Each answers its refusal, and derives what follows where there is none.
+
+    def add(self, drafts: Sequence[Draft]) -> Refusal:
+        if self.is_closed:
+            return PlanClosed
+        orders = self._orders(drafts)
+        needs = {draft.id: draft.needs for draft in drafts}
+        if self._waits_in_a_circle(needs, orders=dict(zip(needs, orders, strict=True))):
+            return DependencyCycle
+        for draft, order in zip(drafts, orders, strict=True):
+            self.tasks[draft.id] = ModelTask(
+                draft,
+                order,
+                dict(draft.needs),
+                draft.priority,
+                self.clock.now + HALF_AN_HOUR if draft.is_late else 0,
+            )
+            self.last_order = max(self.last_order, order)
+        self.revision += 1
+        self.derive(has_grown=True)
+        return None
+
+    def _orders(self, drafts: Sequence[Draft]) -> list[int]:
+        last = self.last_order
+        if all(draft.order is None for draft in drafts) and any(draft.needs for draft in drafts):
+            return [last + 1] * len(drafts)
+        orders: list[int] = []
+        for draft in drafts:
+            order = last + 1 if draft.order is None else draft.order
+            orders.append(order)
+            last = max(last, order)
+        return orders
+
+    def _waits_in_a_circle(
+        self,
+        needs: Mapping[UUID, Mapping[UUID, Condition]] | None = None,
+        *,
+        orders: Mapping[UUID, int] | None = None,
+        is_sequential: bool | None = None,
+    ) -> bool:
+        """Whether tasks would wait for each other, if they had these needs and orders."""
+        every = {task.draft.id: task.needs for task in self.tasks.values()} | dict(needs or {})
+        order = {task.draft.id: task.order for task in self.tasks.values()} | dict(orders or {})
+        if self.is_sequential if is_sequential is None else is_sequential:
+            return find_cycle(every) is not None or any(
+                order[needed] > order[task] for task, needed in _pairs(every)
+            )
+        return find_cycle(every) is not None
+
+    def rewire(self, task_id: UUID, needs: Mapping[UUID, Condition]) -> Refusal:
+        task = self.tasks[task_id]
+        if self._waits_in_a_circle({task_id: needs}):
+            return DependencyCycle
+        if needs != task.needs:
+            task.needs = dict(needs)
+            self.revision += 1
+            self.derive()
+        return None
+
+    def reorder(self, task_id: UUID, order: int) -> Refusal:
+        task = self.tasks[task_id]
+        if self._waits_in_a_circle(orders={task_id: order}):
+            return DependencyCycle
+        if order != task.order:
+            task.order = order
+            self.last_order = max(self.last_order, order)
+            self.revision += 1
+            self.derive()
+        return None
+
+    def prioritise(self, task_id: UUID, priority: int) -> Refusal:
+        self.tasks[task_id].priority = priority
+        return None
+
+    def set_status(
+        self, task_id: UUID, status: TaskStatus, token: int | None, output: int | None
+    ) -> Refusal:
+        """Move a task by hand."""
+        task = self.tasks[task_id]
+        if status in ENDED:
+            verb = _ENDS[status]
+            return self.end(
+                [Report(task_id, verb, token, output, is_retryable=False, is_by_hand=token is None)]
+            )[0]
+        if token is not None and token not in {task.token, task.result_token}:
+            return StaleClaim
+        if status == TaskStatus.RUNNING and task.token is not None and token is None:
+            return Claimed
+        if status == task.status:
+            return None
+        if status not in UNSTARTED | {TaskStatus.RUNNING} or not _may(task, status):
+            return InvalidTransition
+        if self.is_closed:
+            return PlanClosed
+        match status:
+            case TaskStatus.RUNNING:
+                task.begin(None)
+            case _ if task.status in ENDED:
+                task.renew()
+            case TaskStatus.BLOCKED:
+                task.give_back(TaskStatus.BLOCKED)
+            case _:
+                task.give_back()
+        self.derive(is_move=True, is_start=status == TaskStatus.RUNNING)
+        return None
+
+    def end(self, reports: Sequence[Report]) -> list[Refusal]:
+        """End tasks at once: each is judged as they all stand before."""
+        verdicts = [self._judge(report) for report in reports]
+        moved = [report for report, verdict in zip(reports, verdicts, strict=True) if verdict == ()]
+        for report in moved:
+            self._take(self.tasks[report.task_id], report)
+        if moved:
+            self.derive(is_move=True, is_start=True)
+        return [verdict or None for verdict in verdicts]
+
+    def _judge(self, report: Report) -> Refusal | tuple[()]:
+        """Why a report isn't taken; None where it changes nothing, `()` where it does."""
+        task = self.tasks[report.task_id]
+        token, verb = report.token, report.verb
+        if verb == End.EXPIRE:
+            return () if task.token and task.lease_ends <= self.clock.now else None
+        is_repeated = verb == End.COMPLETE and token == task.result_token
+        if token is not None and token != task.token and not is_repeated:
+            return None if (token, verb) in task.reports else StaleClaim
+        if token is None and task.token and verb != End.SKIP and not report.is_by_hand:
+            return Claimed
+        if task.status == _TARGETS[verb]:
+            is_other = report.output is not None and report.output != task.output
+            return ResultConflict if verb == End.COMPLETE and is_other else None
+        return () if task.status in _SOURCES[verb] else InvalidTransition
+
+    def _take(self, task: ModelTask, report: Report) -> None:
+        token, verb, was_running = task.token, report.verb, task.own == TaskStatus.RUNNING
+        if token is not None:
+            task.reports.add((token, verb))
+        match verb:
+            case End.COMPLETE:
+                task.stand(TaskStatus.COMPLETED)
+                task.output = task.output if report.output is None else report.output
+                task.result_token = report.token
+                task.needs_review = False
+            case End.SKIP:
+                task.stand(TaskStatus.SKIPPED)
+                task.needs_review = False
+            case End.RELEASE if self.is_closed:
+                task.give_back(TaskStatus.SKIPPED)
+                task.is_shut = True
+            case End.RELEASE:
+                task.give_back()
+            case End.FAIL | End.EXPIRE:
+                is_lost = verb == End.EXPIRE and task.draft.is_once
+                is_last = task.attempt - task.free_attempts > task.draft.max_retries
+                if is_lost or is_last or self.is_closed or not (was_running and report.is_retryable):
+                    task.stand(TaskStatus.FAILED)
+                    task.needs_review = task.needs_review or is_lost
+                else:
+                    task.stand(None)
+                    task.worker = None
+                    task.due = max(self.clock.now + report.retry_in, task.not_before)
+
+    def reset(self, task_ids: Iterable[UUID]) -> Refusal:
+        """Have tasks begin anew that run or have ended."""
+        if self.is_closed:
+            return PlanClosed
+        begun = [
+            self.tasks[each]
+            for each in task_ids
+            if self.tasks[each].status in ENDED | {TaskStatus.RUNNING}
+        ]
+        for task in begun:
+            task.renew()
+        if begun:
+            self.derive(is_move=True)
+        return None
+
+    def retry(self, task_id: UUID) -> Refusal:
+        status = self.tasks[task_id].status
+        if self.is_closed:
+            return PlanClosed
+        if status in FINISHED:
+            return InvalidTransition
+        return self.reset([task_id] if status == TaskStatus.FAILED else [])
+
+    def followers(self, task_id: UUID) -> set[UUID]:
+        """All that need the task, directly or not."""
+        found: set[UUID] = set()
+        reached = {task_id}
+        while reached:
+            reached = {
+                each for each, task in self.tasks.items() if reached & task.needs.keys()
+            } - found
+            found |= reached
+        return found
+
+    def claim(self, task_id: UUID, worker: str, token: int) -> None:
+        task = self.tasks[task_id]
+        task.begin(worker)
+        task.token = token
+        task.tokens.append(token)
+        task.lease_ends = self.clock.now + 2 * HALF_AN_HOUR
+        task.is_ready = False
+        task.status = TaskStatus.RUNNING
+
+    def change(
+        self,
+        *,
+        status: PlanStatus | None = None,
+        plan_type: str | None = None,
+        on_failure: OnFailure | None = None,
+        is_limited: bool = False,
+        max_parallel: int | None = None,
+        auto_complete: bool | None = None,
+    ) -> Refusal:
+        target = self.status if status is None else status
+        if target != self.status and self.status not in PLAN_LIFECYCLE.towards(target):
+            return InvalidTransition
+        if plan_type == SEQUENTIAL and self._waits_in_a_circle(is_sequential=True):
+            return DependencyCycle
+        self.plan_type = plan_type or self.plan_type
+        self.on_failure = on_failure or self.on_failure
+        self.max_parallel = max_parallel if is_limited else self.max_parallel
+        self.auto_complete = self.auto_complete if auto_complete is None else auto_complete
+        if status in FINAL:
+            self.is_closed, self.is_kept_open = True, False
+        elif target != self.status and self.status in FINAL:
+            self.is_closed, self.is_kept_open = False, True
+        self.status = target
+        self.derive()
+        return None
+
+    def pause(self) -> Refusal:
+        if self.status in FINAL:
+            return InvalidTransition
+        self.is_paused = True
+        self.derive()
+        return None
+
+    def resume(self) -> Refusal:
+        self.is_paused = False
+        self.derive()
+        return None
+
+    # What follows.
+
+    def derive(
+        self, *, is_move: bool = False, is_start: bool = False, has_grown: bool = False
+    ) -> None:
+        """Work out all that follows from what the tasks are by themselves."""
+        before = self.gate if False else None  # noqa: F841
+        self._derive_statuses()
+        self._derive_turns()
+        self._settle(is_move=is_move, is_start=is_start, has_grown=has_grown)
+        self._advance()
+        self._derive_offers()
+
+    def _derive_statuses(self) -> None:
+        is_over = self.is_closed or self.is_aborting
+        for task in self.tasks.values():
+            if task.is_held and is_over:
+                task.stand(None)
+            if not task.is_idle:
+                assert task.own is not None
+                task.status = task.own
+                task.reason = (
+                    StatusReason.HELD
+                    if task.is_held
+                    else StatusReason.CLOSED
+                    if task.is_shut
+                    else None
+                )
+        dead = self._dead()
+        idle = {each: task for each, task in self.tasks.items() if task.is_idle}
+        for task_id, task in idle.items():
+            was_skipped = task.reason in DERIVED_REASONS
+            if task_id in dead and not (self.is_closed and was_skipped):
+                task.status, task.reason = TaskStatus.SKIPPED, StatusReason.DEAD
+            elif self.is_closed and not was_skipped:
+                task.stand(TaskStatus.SKIPPED)
+                task.is_shut = True
+                task.status, task.reason = TaskStatus.SKIPPED, StatusReason.CLOSED
+            elif is_over and not self.is_closed:
+                task.status, task.reason = TaskStatus.SKIPPED, StatusReason.ABORTED
+            elif not is_over:
+                task.status, task.reason = TaskStatus.PENDING, None
+        for task in idle.values():
+            if task.status == TaskStatus.PENDING and self.unmet(task):
+                task.status, task.reason = TaskStatus.BLOCKED, StatusReason.UNMET
+
+    def unmet(self, task: ModelTask) -> int:
+        return sum(
+            not self.tasks[needed].satisfies(condition) for needed, condition in task.needs.items()
+        )
+
+    def _dead(self) -> set[UUID]:
+        """The idle tasks that need what can't come any more."""
+        dead: set[UUID] = set()
+        while True:
+            more = {
+                each
+                for each, task in self.tasks.items()
+                if task.is_idle
+                and any(
+                    condition != Condition.ENDED
+                    if needed in dead
+                    else self._rules_out(self.tasks[needed], condition)
+                    for needed, condition in task.needs.items()
+                )
+            }
+            if more == dead:
+                return dead
+            dead = more
+
+    def _rules_out(self, needed: ModelTask, condition: Condition) -> bool:
+        match condition:
+            case Condition.SUCCESS:
+                is_given_up = (
+                    needed.own == TaskStatus.FAILED and self.on_failure != OnFailure.BLOCK
+                )
+                return is_given_up or needed.own == TaskStatus.SKIPPED and needed.is_shut
+            case Condition.FAILURE:
+                return needed.own in FINISHED
+            case Condition.ENDED:
+                return False
+
+    def _derive_turns(self) -> None:
+        gate = self.gate
+        for task in self.tasks.values():
+            is_in_turn = not self.is_sequential or task.order == gate
+            if task.status != TaskStatus.PENDING or not is_in_turn:
+                task.due = None
+            elif task.due is None:
+                task.due = max(self.clock.now, task.not_before)
+
+    @property
+    def is_live(self) -> bool:
+        return any(
+            task.own == TaskStatus.RUNNING or task.is_held or task.due is not None
+            for task in self.tasks.values()
+        )
+
+    def _settle(self, *, is_move: bool, is_start: bool, has_grown: bool) -> None:
+        self.is_kept_open = not is_move and (
+            self.is_kept_open or (has_grown and not self.is_live)
+        )
+        if self.is_closed or (self.status == PlanStatus.DRAFT and not is_start):
+            return
+        if self.is_live or self.is_kept_open or self.status == PlanStatus.DRAFT:
+            self.status = PlanStatus.ACTIVE
+        if self.tasks and self.auto_complete and not (self.is_live or self.is_kept_open):
+            is_done = self.gate is None
+            self.status = PlanStatus.COMPLETED if is_done else PlanStatus.FAILED
+
+    computed_step: int = 0
+
+    def _advance(self) -> None:
+        gate = self.gate
+        if gate is None or gate == self.computed_step:
+            return
+        is_ours = self.current_step == self.computed_step
+        self.current_step = gate if is_ours else max(self.current_step, gate)
+        self.computed_step = gate
+
+    def _derive_offers(self) -> None:
+        """Hand out what is due; of what may wait, what has been handed out comes first."""
+        due = [task for task in self.tasks.values() if task.due is not None]
+        if self.status != PlanStatus.ACTIVE or self.is_paused:
+            chosen: list[ModelTask] = []
+        elif self.max_parallel is None:
+            chosen = due
+        else:
+            running = sum(task.own == TaskStatus.RUNNING for task in self.tasks.values())
+            chosen = sorted(due, key=self._rank)[: max(self.max_parallel - running, 0)]
+        for task in self.tasks.values():
+            task.is_ready = task in chosen
+
+    def _rank(self, task: ModelTask) -> tuple[object, ...]:
+        assert task.due is not None
+        if task.due > self.clock.now:
+            return True, task.due, task.draft.id
+        return False, not task.is_ready, -task.priority, task.due, task.draft.id
+
+
+@dataclass(frozen=True)
+class Report:
+    """That a task ends, or its run."""
+
+    task_id: UUID
+    verb: End
+    token: int | None = None
+    output: int | None = None
+    is_retryable: bool = True
+    retry_in: int = 0
+    is_by_hand: bool = False
+    """Whether it ends a claim without its token, as an operator does."""
+
+
+_ENDS: Final = {
+    TaskStatus.COMPLETED: End.COMPLETE,
+    TaskStatus.FAILED: End.FAIL,
+    TaskStatus.SKIPPED: End.SKIP,
+}
+_TARGETS: Final = {
+    each.verb: each.target for each in TASK_LIFECYCLE.transitions if each.verb in set(End)
+}
+_SOURCES: Final = {
+    each.verb: each.sources for each in TASK_LIFECYCLE.transitions if each.verb in set(End)
+}
+
+
+def _may(task: ModelTask, status: TaskStatus) -> bool:
+    if task.reason == StatusReason.UNMET:
+        return False
+    return task.status in TASK_LIFECYCLE.towards(status)
+
+
+def _pairs(needs: Mapping[UUID, Mapping[UUID, Condition]]) -> Iterable[tuple[UUID, UUID]]:
+    return ((task, needed) for task, others in needs.items() for needed in others)
