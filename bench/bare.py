@@ -63,7 +63,7 @@ def create_app(pool: asyncpg.Pool[Row]) -> Starlette:
         new = tasks.NewTask(uuid7(), UUID(body["plan_id"]), task, None, body["sequence_order"], key)
         async with pool.acquire() as conn:
             (row,) = await tasks.create(conn, [new])
-        return _json(row, 201)
+        return _json({**_TASK, **body, **row}, 201)
 
     async def get_task(request: Request) -> Response:
         async with pool.acquire() as conn:
@@ -88,7 +88,7 @@ def create_app(pool: asyncpg.Pool[Row]) -> Starlette:
     )
 
 
-def _json(row: Row | None, status: int = 200) -> Response:
+def _json(row: Row | dict[str, Any] | None, status: int = 200) -> Response:
     assert row is not None
     content = json.dumps(dict(row), default=str)
     return Response(content, status, media_type="application/json")

@@ -153,6 +153,7 @@ class ModelPlan:
     tasks: dict[UUID, ModelTask] = field(default_factory=dict["UUID", ModelTask])
     revision: int = 1
     current_step: int = 0
+    computed_step: int = 0
     last_order: int = 0
     is_paused: bool = False
     is_closed: bool = False
@@ -329,7 +330,12 @@ class ModelPlan:
             case End.FAIL | End.EXPIRE:
                 is_lost = verb == End.EXPIRE and task.draft.is_once
                 is_last = task.attempt - task.free_attempts > task.draft.max_retries
-                if is_lost or is_last or self.is_closed or not (was_running and report.is_retryable):
+                if (
+                    is_lost
+                    or is_last
+                    or self.is_closed
+                    or not (was_running and report.is_retryable)
+                ):
                     task.stand(TaskStatus.FAILED)
                     task.needs_review = task.needs_review or is_lost
                 else:
@@ -407,6 +413,9 @@ class ModelPlan:
         self.derive()
         return None
 
+    def start(self) -> Refusal:
+        return InvalidTransition if self.status in FINAL else self.change(status=PlanStatus.ACTIVE)
+
     def pause(self) -> Refusal:
         if self.status in FINAL:
             return InvalidTransition
@@ -425,7 +434,6 @@ class ModelPlan:
         self, *, is_move: bool = False, is_start: bool = False, has_grown: bool = False
     ) -> None:
         """Work out all that follows from what the tasks are by themselves."""
-        before = self.gate if False else None  # noqa: F841
         self._derive_statuses()
         self._derive_turns()
         self._settle(is_move=is_move, is_start=is_start, has_grown=has_grown)
@@ -492,9 +500,7 @@ class ModelPlan:
     def _rules_out(self, needed: ModelTask, condition: Condition) -> bool:
         match condition:
             case Condition.SUCCESS:
-                is_given_up = (
-                    needed.own == TaskStatus.FAILED and self.on_failure != OnFailure.BLOCK
-                )
+                is_given_up = needed.own == TaskStatus.FAILED and self.on_failure != OnFailure.BLOCK
                 return is_given_up or needed.own == TaskStatus.SKIPPED and needed.is_shut
             case Condition.FAILURE:
                 return needed.own in FINISHED
@@ -518,9 +524,7 @@ class ModelPlan:
         )
 
     def _settle(self, *, is_move: bool, is_start: bool, has_grown: bool) -> None:
-        self.is_kept_open = not is_move and (
-            self.is_kept_open or (has_grown and not self.is_live)
-        )
+        self.is_kept_open = not is_move and (self.is_kept_open or (has_grown and not self.is_live))
         if self.is_closed or (self.status == PlanStatus.DRAFT and not is_start):
             return
         if self.is_live or self.is_kept_open or self.status == PlanStatus.DRAFT:
@@ -528,8 +532,6 @@ class ModelPlan:
         if self.tasks and self.auto_complete and not (self.is_live or self.is_kept_open):
             is_done = self.gate is None
             self.status = PlanStatus.COMPLETED if is_done else PlanStatus.FAILED
-
-    computed_step: int = 0
 
     def _advance(self) -> None:
         gate = self.gate

@@ -75,10 +75,13 @@ def test_the_origin_of_everybody_is_refused(monkeypatch: pytest.MonkeyPatch, ori
     assert "* isn't one" in refused.value.detail
 
 
-def test_a_database_url_that_is_empty_is_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PLANSTORE_DATABASE_URL", "")
+@pytest.mark.parametrize("name", ["database_url", "listen_url"])
+def test_a_url_of_a_database_that_is_empty_is_not_set(
+    monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setenv(f"PLANSTORE_{name.upper()}", "")
 
-    assert read_settings().database_url is None
+    assert getattr(read_settings(), name) is None
 
 
 def test_a_key_has_no_blanks_around_it(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -36,7 +36,6 @@ class Aim:
         return f"{value:,.{self.digits}f}{self.unit}"
 
 
-RATIO: Final = {"unit": "", "digits": 2}
 MEMORY: Final = Aim(floor=250, goal=150, is_most=True, unit=" MB")
 
 

@@ -46,28 +46,29 @@ class Tally:
 
     def __init__(self, load: Load) -> None:
         self._load = load
-        self._left_to_warm_up = load.warm_up
         self._start = math.inf
         self._last = math.inf
+        self._warm_up = 0
         self._tasks = 0
 
     @property
     def is_over(self) -> bool:
         """Whether no call is to be begun any more."""
+        # Lanes may end the warm-up out of turn, so only the sum is sure.
         return (
-            self._tasks >= self._load.tasks
+            self._warm_up + self._tasks >= self._load.warm_up + self._load.tasks
             or time.perf_counter() >= self._start + self._load.seconds
         )
 
     def add(self, tasks: int) -> None:
         """Count tasks that are done."""
-        now = time.perf_counter()
-        if self._left_to_warm_up > 0:
-            self._left_to_warm_up -= tasks
-            self._start = now if self._left_to_warm_up <= 0 else math.inf
-        else:
+        self._last = time.perf_counter()
+        if self._warm_up >= self._load.warm_up:
             self._tasks += tasks
-            self._last = now
+            return
+        self._warm_up += tasks
+        if self._warm_up >= self._load.warm_up:
+            self._start = self._last
 
     def pace(self) -> Pace:
         """Return how fast it went until now; only what was done counts, not waiting for the end.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from contextlib import asynccontextmanager
 from itertools import cycle
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from bench.coordination.pace import Load, Pace, Tally
 from bench.server import POOL_SIZE
@@ -15,7 +15,7 @@ from planstore.models.task import TaskBatch, TaskCreate, TaskDraft
 from planstore.services.plan_store import PlanStore
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Awaitable, Callable
+    from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
     from uuid import UUID
 
 NO_OP: Final = TaskDraft(description="Do nothing")
@@ -104,12 +104,8 @@ async def create_batches(url: str, load: Load) -> Pace:
 async def create_singly(url: str, load: Load) -> Pace:
     """Add tasks one by one, each to the next one of the plans."""
     async with opened(url) as store:
-        tasks = cycle(
-            [
-                TaskCreate(plan_id=plan, description=NO_OP.description)
-                for plan in await _plans(store)
-            ]
-        )
+        plans = await _plans(store)
+        tasks = cycle([TaskCreate(plan_id=plan, **dict(NO_OP)) for plan in plans])
         return await repeat(load, lambda: store.create_task(next(tasks)))
 
 
@@ -131,12 +127,8 @@ async def repeat(load: Load, call: Callable[[], Awaitable[object]]) -> Pace:
     return tally.pace()
 
 
-async def at_once(load: Load, lane: Callable[[str], Awaitable[None]]) -> None:
+async def at_once(load: Load, lane: Callable[[str], Coroutine[Any, Any, None]]) -> None:
     """Run the lanes of a load side by side."""
-
-    async def run(name: str) -> None:
-        await lane(name)
-
     async with asyncio.timeout(load.seconds + _GIVE_UP_AFTER), asyncio.TaskGroup() as group:
         for number in range(load.lanes):
-            group.create_task(run(f"lane {number}"))
+            group.create_task(lane(f"lane {number}"))

@@ -15,7 +15,7 @@ import pytest
 
 from planstore.db import Database
 from planstore.services.doctor import examine
-from tests.http.wire import Ledger, done, new_plan, new_task
+from tests.http.wire import Ledger, answered, done, new_plan, new_task
 from tests.served import PATIENCE, database_of, serving
 
 if TYPE_CHECKING:
@@ -43,6 +43,12 @@ where datname = current_database() and application_name = 'planstore'
 def url(postgres: Postgres) -> Iterator[str]:
     with database_of(postgres) as url:
         yield url
+
+
+@pytest.fixture
+def stack() -> Iterator[ExitStack]:
+    with ExitStack() as stack:
+        yield stack
 
 
 @pytest.fixture
@@ -122,6 +128,57 @@ def test_a_signal_ends_a_server_though_its_writes_wait_for_a_lock(
     assert asyncio.run(_examined(url)).findings == ()
 
 
+_LISTENERS: Final = """
+select count(*) as count from pg_stat_activity
+where datname = current_database() and application_name = 'planstore listener'
+"""
+"""A server listens for notifications from the first claim on that waits for work."""
+
+
+@pytest.mark.parametrize("how", SIGNALS)
+def test_a_signal_ends_the_waiting_of_claims_with_an_empty_answer(
+    url: str, watch: Ledger, how: signal.Signals
+) -> None:
+    with ExitStack() as stack:
+        served = stack.enter_context(serving(PLANSTORE_DATABASE_URL=url))
+        client = stack.enter_context(served.client())
+        pool = stack.enter_context(ThreadPoolExecutor(2))
+        task = new_task(client, new_plan(client, status="active"))
+        claim = {"worker_id": "w1", "wait_seconds": 60, "task_types": ["none"]}
+        claiming = pool.submit(client.post, "/tasks/claim", json=claim)
+        path = f"/tasks/{task['id']}/complete"
+        completing = pool.submit(client.post, path, json={"claim_next": claim})
+        _until(lambda: watch.ask(_LISTENERS)[0]["count"] == 1)
+        _until(lambda: watch.events(task)[-1] == "task.completed")
+
+        told = time.monotonic()
+        status = served.end(how)
+
+        assert status == 0
+        assert time.monotonic() - told < 5
+        assert answered(claiming.result()) == {"tasks": []}
+        ended = done(completing.result())
+        assert (ended["status"], ended["tasks"]) == ("completed", [])
+        log = served.log.read_text()
+        assert "Cancel" not in log
+        assert "Traceback" not in log
+
+
+def test_a_server_listens_where_it_is_told_to(
+    url: str, postgres: Postgres, stack: ExitStack, runner: asyncio.Runner
+) -> None:
+    behind = stack.enter_context(database_of(postgres))
+    watch = stack.enter_context(closing(Ledger(runner, behind)))
+    variables = {"PLANSTORE_DATABASE_URL": url, "PLANSTORE_LISTEN_URL": behind}
+    served = stack.enter_context(serving(**variables))
+    client = stack.enter_context(served.client())
+
+    claim = {"worker_id": "w1", "wait_seconds": 0.01}
+    assert answered(client.post("/tasks/claim", json=claim)) == {"tasks": []}
+
+    _until(lambda: watch.ask(_LISTENERS)[0]["count"] == 1)
+
+
 def _has_said(served: Served, what: str) -> bool:
     log = served.log.read_text()
     assert served.process.poll() is None, log
@@ -154,4 +211,15 @@ def test_a_server_lives_though_old_keys_are_locked_for_longer_than_a_statement_m
         holder.ask("rollback")
 
         done(client.post("/plans/", json={}, headers={"Idempotency-Key": "k"}), 201)
+        assert served.end(signal.SIGTERM) == 0
+
+
+def test_a_server_lives_though_leases_can_not_be_looked_at(url: str, holder: Ledger) -> None:
+    with serving(PLANSTORE_DATABASE_URL=url) as served, served.client() as client:
+        holder.ask("alter table planstore.task_states rename to elsewhere")
+        _until(lambda: _has_said(served, "whose lease has ended"))
+        holder.ask("alter table planstore.elsewhere rename to task_states")
+
+        task = new_task(client, new_plan(client, status="active"))
+        assert done(client.get(f"/tasks/{task['id']}"))["status"] == "pending"
         assert served.end(signal.SIGTERM) == 0

@@ -361,7 +361,9 @@ class StoreMachine(RuleBasedStateMachine):
     async def clear(self) -> None:
         await assert_history_holds(self.database)
         async with self.database.connection() as conn:
-            await conn.execute("delete from planstore.plans")
+            await conn.execute(
+                "truncate planstore.plans, planstore.tasks, planstore.task_states cascade"
+            )
             await conn.execute("delete from planstore.events")
 
 

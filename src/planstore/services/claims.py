@@ -17,8 +17,9 @@ from planstore.models.claim import (
     WorkPacket,
 )
 from planstore.models.dependency import DependencyType
-from planstore.services import following
+from planstore.services import following, refusals
 from planstore.services.following import Ended
+from planstore.services.once import KEY_LIFETIME
 from planstore.sql import idempotency as keys
 from planstore.sql import tasks
 from planstore.sql.tasks import End, Ending
@@ -90,6 +91,9 @@ class Claims:
                     packets, unbound = await self._hand_out(conn, request)
                     if packets:
                         await keys.keep(conn, key, PACKETS.dump_python(packets, mode="json"))
+                    elif await keys.kept(conn, key, lifetime=KEY_LIFETIME):
+                        # What the first request was given is no longer there to be found.
+                        raise refusals.KeyTaken
             if unbound:
                 await self.end(unbound)
             if packets or not unbound:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from planstore.models.task import TaskStatus
+from planstore.models.task import Task, TaskStatus
 from planstore.services import refusals, wiring
 from planstore.sql import derivation, plans, tasks
 
@@ -34,7 +34,7 @@ class Ended:
 
 async def add_tasks(
     conn: Connection, plan: Row, new: Sequence[NewTask], *, pointer: str = "/tasks/{}/depends_on"
-) -> list[Row]:
+) -> list[Task]:
     """Add tasks to a plan that is locked, with what they need; answers them as they are then.
 
     Raises:
@@ -55,10 +55,50 @@ async def add_tasks(
         await derivation.lock(conn, plan["id"])
         await tasks.create(conn, new, edges, is_locked=True, is_derived_after=True)
         await derivation.derive(conn, plan["id"], is_revision=True)
-        return await tasks.many(conn, [each.id for each in new])
+        added = await tasks.many(conn, [each.id for each in new])
+        return [Task.model_validate(dict(row)) for row in added]
     if plan["max_parallel_tasks"] is not None:
         await tasks.offer(conn, plan["id"])
-    return rows
+    return [made(*each) for each in zip(new, rows, strict=True)]
+
+
+def made(new: NewTask, row: Row) -> Task:
+    """Return a task that was added as it was given, with what `tasks.create` answered for it."""
+    given = new.task
+    return Task.model_validate(
+        {
+            "id": new.id,
+            "plan_id": new.plan_id,
+            "name": given.name,
+            "agent_id": given.agent_id,
+            "description": given.description,
+            "task_type": given.task_type,
+            "input_data": given.input_data,
+            "output_data": None,
+            "error": None,
+            "metadata": given.metadata,
+            "status": row["status"],
+            "status_reason": row["status_reason"],
+            "needs_review": False,
+            "sequence_order": row["sequence_order"],
+            "parallel_group": given.parallel_group,
+            "priority": given.priority,
+            "not_before": given.not_before,
+            "side_effects": given.side_effects,
+            "timeout_seconds": given.timeout_seconds,
+            "retry_policy": given.retry_policy,
+            "estimated_duration": given.estimated_duration,
+            "attempt": 0,
+            "worker_id": None,
+            "progress": None,
+            "progress_note": None,
+            "version": 1,
+            "created_at": row["created_at"],
+            "updated_at": row["created_at"],
+            "started_at": None,
+            "completed_at": None,
+        }
+    )
 
 
 async def end_runs(conn: Connection, endings: Sequence[Ending]) -> Ended:
@@ -110,6 +150,8 @@ async def change_task(
         is_derived_after=True,
     )
     if rows and rows[0]["verdict"] == "changed":
+        if rows[0]["is_reordered"]:
+            await wiring.refuse_circles_of_order(conn, plan["id"])
         await derivation.derive(
             conn,
             plan["id"],
@@ -153,5 +195,7 @@ async def change_plan(
     await derivation.lock(conn, plan_id)
     rows = await plans.change(conn, plan_id, changes, expected_version=expected_version, key=None)
     if rows and rows[0]["verdict"] == "changed":
+        if "plan_type" in changes:
+            await wiring.refuse_circles_of_order(conn, plan_id)
         await derivation.derive(conn, plan_id, keeps_step="current_step" in changes)
     return rows

@@ -204,7 +204,7 @@ class PlanStore:
                 assert row is not None
                 new = new_tasks(plan_id, expanded(row["steps"], plan_type=plan["plan_type"]))
                 await tasks.expect_many(conn)
-                created = [_task(row) for row in await following.add_tasks(conn, plan, new)]
+                created = await following.add_tasks(conn, plan, new)
                 if key is not None:
                     await keys.keep(conn, key, TASK_LIST.dump_python(created, mode="json"))
             self._wakeups.hint()
@@ -421,13 +421,12 @@ class PlanStore:
                 row = await self._creates.add(new)
                 if row["verdict"] == "changed":
                     self._wakeups.hint()
-                    return _task(row)
+                    return following.made(new, row)
             async with self._database.transaction() as conn:
                 plan = await self._lock(conn, task.plan_id)
-                (row,) = await following.add_tasks(
+                (created,) = await following.add_tasks(
                     conn, plan, [replace(new, key=None)], pointer="/depends_on"
                 )
-                created = _task(row)
                 if key is not None:
                     await keys.keep(conn, key, created.model_dump(mode="json"))
             self._wakeups.hint()
@@ -454,7 +453,7 @@ class PlanStore:
             async with self._database.transaction() as conn:
                 plan = await self._lock(conn, batch.plan_id)
                 await tasks.expect_many(conn)
-                created = [_task(row) for row in await following.add_tasks(conn, plan, new)]
+                created = await following.add_tasks(conn, plan, new)
                 if key is not None:
                     await keys.keep(conn, key, TASK_LIST.dump_python(created, mode="json"))
             self._wakeups.hint()

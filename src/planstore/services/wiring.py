@@ -234,6 +234,23 @@ def _refuse_later(
         )
 
 
+async def refuse_circles_of_order(conn: Connection, plan_id: UUID) -> None:
+    """Refuse that after a change of orders, or of the plan's type, tasks wait for each other.
+
+    Raises:
+        DependencyCycle: in a sequential plan a task needs one of a higher order.
+    """
+    row = await dependencies.against_order(conn, plan_id)
+    if row is not None:
+        path = " → ".join(shortened(row[each]) for each in ("task", "needed", "task"))
+        raise DependencyCycle(
+            f"Tasks would wait for each other: {path}: in a sequential plan "
+            f"{shortened(row['needed'])!r}, with sequence_order {row['order_of_needed']}, waits "
+            f"for {shortened(row['task'])!r}, with {row['order_of_task']}",
+            faults=(Fault("", f"each waits for the next: {path}"),),
+        )
+
+
 async def _refuse_cycle(
     conn: Connection,
     plan_id: UUID,

@@ -16,7 +16,7 @@ from planstore.sql.fragments import (
     is_dead,
     satisfies,
 )
-from planstore.sql.tasks.columns import ALL, OF_STATE, OF_TASK, TASK
+from planstore.sql.tasks.columns import OF_STATE, OF_TASK, TASK
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -276,13 +276,12 @@ kept as (
 )
 select
   coalesce(j.verdict, case when seen.id is null then 'missing' else 'busy' end) as verdict,
-  coalesce(plan.is_limited, false) as is_limited,
-  {columns(ALL, of="a")}
+  n.sequence_order, n.status, case when n.unmet > 0 then {IS_UNMET} end as status_reason,
+  now() as created_at
 from given g
 left join seen on seen.id = g.plan_id
-left join plan on plan.id = g.plan_id
 left join judged j on j.id = g.plan_id
-left join answer a on a.id = g.id
+left join standing n on n.position = g.position
 order by g.position
 """
 
@@ -351,7 +350,10 @@ async def create(
     is_derived_after: bool = False,
     is_waiting: bool = True,
 ) -> list[Row]:
-    """Add tasks to their plans; answers each, in the given order, with ``verdict``.
+    """Add tasks to their plans; answers for each, in the given order, a ``verdict``.
+
+    With it comes what is not in the task as it was given: ``sequence_order``, ``status``,
+    ``status_reason`` and ``created_at``.
 
     ``edges``: their dependencies, known to be without a cycle; with any, the plans must be locked
     before, in the same transaction (``is_locked``). ``is_derived_after``: so they are, and all that

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from planstore.sql.fragments import satisfies
+from planstore.sql.fragments import PLAN_SEQUENTIAL, satisfies
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -69,6 +69,27 @@ select t.name from planstore.tasks t where t.plan_id = $1 and t.name is not null
 async def names(conn: Connection, plan_id: UUID, *, limit: int) -> list[str]:
     """Return names of a plan's tasks, to find the one that was meant."""
     return [row["name"] for row in await conn.fetch(_NAMES, plan_id, limit)]
+
+
+_AGAINST_ORDER: Final = f"""
+select
+  t.id as task_id, coalesce(t.name, t.id::text) as task, t.sequence_order as order_of_task,
+  n.id as needs_id, coalesce(n.name, n.id::text) as needed, n.sequence_order as order_of_needed
+from planstore.plans p
+join planstore.dependencies d on d.plan_id = p.id
+join planstore.tasks t on t.plan_id = d.plan_id and t.id = d.task_id
+join planstore.tasks n on n.plan_id = d.plan_id and n.id = d.needs_id
+where p.id = $1
+  and p.plan_type = {PLAN_SEQUENTIAL}
+  and n.sequence_order > t.sequence_order
+order by t.sequence_order, t.id, n.id
+limit 1
+"""
+
+
+async def against_order(conn: Connection, plan_id: UUID) -> Row | None:
+    """Return a dependency of a sequential plan on a task of a higher order; None if none is."""
+    return await conn.fetchrow(_AGAINST_ORDER, plan_id)
 
 
 _REACHABLE: Final = """
