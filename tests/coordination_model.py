@@ -23,7 +23,6 @@ from planstore.models.dependency import Condition
 from planstore.models.graph import find_cycle
 from planstore.models.plan import FINAL, PLAN_LIFECYCLE, SEQUENTIAL, OnFailure
 from planstore.models.task import (
-    DERIVED_REASONS,
     ENDED,
     FINISHED,
     TASK_LIFECYCLE,
@@ -228,6 +227,8 @@ class ModelPlan:
 
     def rewire(self, task_id: UUID, needs: Mapping[UUID, Condition]) -> Refusal:
         task = self.tasks[task_id]
+        if not (task.is_idle or task.is_held):
+            return InvalidTransition
         if self._waits_in_a_circle({task_id: needs}):
             return DependencyCycle
         if needs != task.needs:
@@ -311,7 +312,7 @@ class ModelPlan:
 
     def _take(self, task: ModelTask, report: Report) -> None:
         token, verb, was_running = task.token, report.verb, task.own == TaskStatus.RUNNING
-        if token is not None:
+        if token is not None and verb != End.COMPLETE:
             task.reports.add((token, verb))
         match verb:
             case End.COMPLETE:
@@ -458,16 +459,15 @@ class ModelPlan:
         dead = self._dead()
         idle = {each: task for each, task in self.tasks.items() if task.is_idle}
         for task_id, task in idle.items():
-            was_skipped = task.reason in DERIVED_REASONS
-            if task_id in dead and not (self.is_closed and was_skipped):
+            if task_id in dead:
                 task.status, task.reason = TaskStatus.SKIPPED, StatusReason.DEAD
-            elif self.is_closed and not was_skipped:
+            elif self.is_closed:
                 task.stand(TaskStatus.SKIPPED)
                 task.is_shut = True
                 task.status, task.reason = TaskStatus.SKIPPED, StatusReason.CLOSED
-            elif is_over and not self.is_closed:
+            elif is_over:
                 task.status, task.reason = TaskStatus.SKIPPED, StatusReason.ABORTED
-            elif not is_over:
+            else:
                 task.status, task.reason = TaskStatus.PENDING, None
         for task in idle.values():
             if task.status == TaskStatus.PENDING and self.unmet(task):

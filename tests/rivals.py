@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
     from uuid import UUID
 
+    from planstore.models.idempotency import RequestKey
     from planstore.sql.connection import Row
 
 T = TypeVar("T")
@@ -33,16 +34,15 @@ class Queue:
     def __init__(self, holder: asyncpg.Connection[Row], watch: asyncpg.Connection[Row]) -> None:
         self._holder = holder
         self._watch = watch
-        self._length = 0
         self._began: list[asyncio.Task[Any]] = []
 
     async def join(self, rival: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
         """Start a rival and return once PostgreSQL says that it waits for a lock."""
+        already = await self._watch.fetchval(_WAITING)
         task = asyncio.create_task(rival)
         self._began.append(task)
-        self._length += 1
         async with asyncio.timeout(DEADLINE):
-            while await self._watch.fetchval(_WAITING) < self._length:
+            while await self._watch.fetchval(_WAITING) <= already:
                 assert not task.done(), "it did not wait"
                 await asyncio.sleep(0.002)  # between two looks; nothing is ordered by it
         return task
@@ -70,3 +70,28 @@ async def behind(url: str, rows: str, *args: Any) -> AsyncGenerator[Queue]:
 def behind_plan(url: str, plan_id: UUID) -> AbstractAsyncContextManager[Queue]:
     """Lock the plan's row: whoever changes the plan or moves one of its tasks has to queue."""
     return behind(url, "select 1 from planstore.plans where id = $1", plan_id)
+
+
+def behind_task(url: str, task_id: UUID) -> AbstractAsyncContextManager[Queue]:
+    """Lock the row that says where a task stands: whoever moves the task, or renews its claim."""
+    return behind(url, "select 1 from planstore.task_states where task_id = $1", task_id)
+
+
+@asynccontextmanager
+async def behind_key(url: str, key: RequestKey) -> AsyncGenerator[Queue]:
+    """Take an idempotency key: whoever is to keep an answer under it has to queue.
+
+    It has done its work by then, but not committed it; so this holds a transaction in flight.
+    """
+    holder, watch = await asyncpg.connect(url), await asyncpg.connect(url)
+    try:
+        await holder.execute("begin")
+        await holder.execute(
+            "insert into planstore.idempotency_keys (scope, key, fingerprint, response)"
+            " values ($1, $2, $3, 'null')",
+            *key.row,
+        )
+        yield Queue(holder, watch)
+    finally:
+        await holder.close()
+        await watch.close()

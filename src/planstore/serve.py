@@ -192,13 +192,17 @@ async def _serve(
     postgres: EmbeddedPostgres | None,
     started: Callable[[str], None],
 ) -> None:
-    async with PlanStore.open(
-        url,
-        pool_size=settings.pool_size,
-        is_pooled=settings.pooler == "transaction",
-        listen_url=settings.listen_url.get_secret_value() if settings.listen_url else None,
-        max_limit=settings.max_limit,
-    ) as store:
+    # The chores end after the store at the latest: closing it cuts off what waits for the database.
+    async with (
+        asyncio.TaskGroup() as group,
+        PlanStore.open(
+            url,
+            pool_size=settings.pool_size,
+            is_pooled=settings.pooler == "transaction",
+            listen_url=settings.listen_url.get_secret_value() if settings.listen_url else None,
+            max_limit=settings.max_limit,
+        ) as store,
+    ):
         context = Context(
             store,
             limits=Limits(
@@ -221,13 +225,12 @@ async def _serve(
         )
         logging.getLogger("uvicorn.error").addFilter(_is_worth_telling)
         server = _Server(config, started=lambda: started(store.where), stopping=store.stop_waiting)
-        async with asyncio.TaskGroup() as group:
-            chores = [group.create_task(each) for each in (_forget_keys(store), _take_back(store))]
-            if postgres is not None:
-                chores.append(group.create_task(_keep_running(postgres)))
-            await server.serve(sockets=[sock])
-            for chore in chores:
-                chore.cancel()
+        chores = [group.create_task(each) for each in (_forget_keys(store), _take_back(store))]
+        if postgres is not None:
+            chores.append(group.create_task(_keep_running(postgres)))
+        await server.serve(sockets=[sock])
+        for chore in chores:
+            chore.cancel()
 
 
 def _is_worth_telling(record: logging.LogRecord) -> bool:
@@ -267,6 +270,15 @@ async def _try(chore: Callable[[], Awaitable[object]], *, what: str) -> None:
     try:
         await chore()
     except PlanStoreError as error:
+        _end_if_cancelled()
         logger.warning("%s has to wait: %s", what, error.detail)
     except Exception:
+        _end_if_cancelled()
         logger.exception("%s failed", what)
+
+
+def _end_if_cancelled() -> None:
+    # Where the database doesn't answer, the driver puts its own error in the place of this one.
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError

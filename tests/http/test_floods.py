@@ -25,10 +25,15 @@ AT_ONCE: Final = 5.0
 def doors(client: httpx2.Client) -> list[tuple[str, str]]:
     """Every method and path that takes a body."""
     plan = new_plan(client)
+    path_of_plan, path = f"/plans/{plan['id']}", f"/tasks/{new_task(client, plan)['id']}"
     return [
         *(("POST", path) for path in ("/plans/", "/tasks/", "/plans/tasks", "/tasks/batch")),
-        ("PATCH", f"/plans/{plan['id']}"),
-        ("PATCH", f"/tasks/{new_task(client, plan)['id']}"),
+        *(("POST", f"/tasks/{verb}") for verb in ("claim", "heartbeat", "complete")),
+        ("PATCH", path_of_plan),
+        *(("POST", f"{path_of_plan}/{verb}") for verb in ("start", "expand")),
+        ("PATCH", path),
+        *(("POST", f"{path}/{verb}") for verb in ("complete", "fail", "skip", "reset")),
+        *((method, f"{path}/dependencies") for method in ("PUT", "POST", "DELETE")),
     ]
 
 
@@ -65,6 +70,20 @@ def test_countless_unknown_members_of_a_task_of_a_batch_are_refused_at_once(
     with ledger.unchanged():
         _refused(client, ("POST", "/tasks/batch"), content)
         _refused(client, ("POST", "/plans/"), {"tasks": [task]})
+
+
+def test_countless_faulty_entries_of_a_list_are_refused_at_once(
+    client: httpx2.Client, ledger: Ledger
+) -> None:
+    path = f"/tasks/{new_task(client, new_plan(client))['id']}/dependencies"
+    entry = {f"member {number}": number for number in range(10)}
+
+    with ledger.unchanged():
+        for content in ({"depends_on": [entry] * 10_000}, {"depends_on": ["nobody"] * 10_000}):
+            _refused(client, ("PUT", path), content)
+        for name, content in (("claims", entry), ("results", {"task_id": NOBODY})):
+            path = "/tasks/heartbeat" if name == "claims" else "/tasks/complete"
+            _refused(client, ("POST", path), {"worker_id": "w1", name: [content] * 10_000})
 
 
 def test_countless_faulty_tasks_of_a_batch_are_refused_at_once(

@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 
 from planstore.errors import ERRORS_BY_CODE
 from planstore.models import PlanCreate, PlanUpdate, TaskCreate, TaskUpdate
+from planstore.models.claim import Completion, Failure, Heartbeat, Reset, Results
+from planstore.models.dependency import DependenciesUpdate
 from tests.http.wire import faults_of, new_plan, new_task, problem_of
 
 if TYPE_CHECKING:
@@ -42,6 +44,16 @@ def doors(client: httpx2.Client) -> dict[str, tuple[str, str]]:
         "POST /plans/tasks": ("POST", "/plans/tasks"),
         "PATCH /tasks/": ("PATCH", f"/tasks/{task['id']}"),
         "PATCH /plans/tasks/": ("PATCH", f"/plans/tasks/{task['id']}"),
+        **{
+            f"POST {verb}": ("POST", f"/tasks/{task['id']}/{verb}")
+            for verb in ("complete", "fail", "release", "skip", "retry", "reset")
+        },
+        **{
+            f"{method} dependencies": (method, f"/tasks/{task['id']}/dependencies")
+            for method in ("PUT", "POST", "DELETE")
+        },
+        "POST heartbeat": ("POST", "/tasks/heartbeat"),
+        "POST many": ("POST", "/tasks/complete"),
     }
 
 
@@ -143,6 +155,47 @@ def test_any_json_is_done_or_refused_at_every_door(
     content: Any,
 ) -> None:
     assert_done_or_refused(client, ledger, doors[door], text_of(content))
+
+
+REPORTS: Final = [
+    *(f"POST {verb}" for verb in ("complete", "fail", "release", "skip", "retry", "reset")),
+    *(f"{method} dependencies" for method in ("PUT", "POST", "DELETE")),
+    *("POST heartbeat", "POST many"),
+]
+
+
+@HOSTILE
+@given(
+    door=st.sampled_from(REPORTS),
+    content=st.one_of(
+        objects_for(Completion, Failure, Reset),
+        objects_for(DependenciesUpdate, Heartbeat, Results),
+        st.fixed_dictionaries({"error": JSON}),
+        st.fixed_dictionaries({"output_data": JSON}),
+        st.fixed_dictionaries({"depends_on": JSON}),
+        JSON,
+    ).filter(
+        lambda content: "claim_next" not in str(content)
+    ),  # it may wait, and take others' tasks
+)
+def test_any_json_is_done_or_refused_at_the_doors_of_those_who_report(
+    client: httpx2.Client,
+    ledger: Ledger,
+    doors: dict[str, tuple[str, str]],
+    door: str,
+    content: Any,
+) -> None:
+    method, path = doors[door]
+    before = ledger.ask(_COUNT)
+    response = client.request(method, path, content=text_of(content))
+    if response.is_success:
+        assert response.status_code == 200
+        return
+    assert response.status_code in WHAT_A_BODY_MAY_MEET, response.text
+    code = response.json()["code"]
+    problem_of(response, response.status_code, code)
+    if code not in {"result_conflict", "stale_claim"}:  # what was sent late is kept as an event
+        assert ledger.ask(_COUNT) == before
 
 
 FIELDS: Final = [

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import httpx2
 import pytest
 
-from tests.http.wire import done, listed, new_plan, new_task, problem_of
+from planstore.app import create_app
+from planstore.routers.context import Context
+from tests.http.wire import NOBODY, done, faults_of, listed, new_plan, new_task, problem_of
 
 if TYPE_CHECKING:
-    import httpx2
-
+    from planstore.services.plan_store import PlanStore
     from tests.http.wire import Ledger
 
 
@@ -120,6 +122,19 @@ def test_an_unknown_method_is_a_problem_that_names_the_known_ones(
     assert allowed in problem["detail"]
 
 
+async def test_the_router_finds_literal_paths_before_ids(store: PlanStore) -> None:
+    # Under a root path, requests don't take the shortcut to their endpoint.
+    transport = httpx2.ASGITransport(create_app(Context(store)), root_path="/planstore")
+    async with httpx2.AsyncClient(transport=transport, base_url="http://localhost") as client:
+        for verb in ("claim", "heartbeat", "complete", "batch"):
+            for path in (f"/planstore/tasks/{verb}", f"/planstore/tasks/{verb}/"):
+                assert "{task_id}" not in faults_of(await client.post(path, json={}))
+        response = await client.post(f"/planstore/tasks/{NOBODY}/complete")
+        problem_of(response, 404, "not_found")
+        response = await client.put(f"/planstore/tasks/{NOBODY}")
+        problem_of(response, 405, "method_not_allowed")
+
+
 def test_the_documentation_lists_the_main_paths_and_no_alias(client: httpx2.Client) -> None:
     document = client.get("/openapi.json").json()
 
@@ -130,6 +145,7 @@ def test_the_documentation_lists_the_main_paths_and_no_alias(client: httpx2.Clie
         "/plans/": {"post"},
         "/plans/{plan_id}": {"get", "patch"},
         **{f"/plans/{{plan_id}}/{verb}": {"post"} for verb in plan_verbs},
+        **{f"/plans/{{plan_id}}/{view}": {"get"} for view in ("progress", "graph", "explain")},
         "/tasks/": {"post", "get"},
         "/tasks/batch": {"post"},
         "/tasks/claim": {"post"},
@@ -138,6 +154,7 @@ def test_the_documentation_lists_the_main_paths_and_no_alias(client: httpx2.Clie
         "/tasks/{task_id}": {"get", "patch"},
         **{f"/tasks/{{task_id}}/{verb}": {"post"} for verb in task_verbs},
         "/tasks/{task_id}/attempts": {"get"},
+        "/tasks/{task_id}/explain": {"get"},
         "/tasks/{task_id}/dependencies": {"get", "put", "post", "delete"},
         "/health": {"get"},
         "/health/live": {"get"},

@@ -298,7 +298,7 @@ class CoordinationMachine(RuleBasedStateMachine):
         )
         drafts = self.drafts(plan, given)
         refusal = plan.add(drafts)
-        create = PlanCreate(id=plan.id, tasks=[_draft(each) for each in drafts], **shape)
+        create = PlanCreate(id=plan.id, tasks=_drafts(drafts), **shape)
         self.answer_plan(self.store.create_plan(create), refusal)
         if refusal is not None:
             self.answer_plan(self.store.create_plan(create.model_copy(update={"tasks": []})), None)
@@ -308,8 +308,8 @@ class CoordinationMachine(RuleBasedStateMachine):
     @rule(number=NUMBERS, given=DRAFTS, is_keyed=st.booleans())
     def add_task(self, number: int, given: dict[str, Any], *, is_keyed: bool) -> None:
         plan = self.plan_at(number)
-        (draft,) = drafts = self.drafts(plan, [given])
-        create = TaskCreate(plan_id=plan.id, **dict(_draft(draft)))
+        drafts = self.drafts(plan, [given])
+        create = TaskCreate(plan_id=plan.id, **dict(_drafts(drafts)[0]))
         self.answer_task(
             self.store.create_task(create, idempotency=self.key(is_keyed=is_keyed)),
             plan.add(drafts),
@@ -320,7 +320,7 @@ class CoordinationMachine(RuleBasedStateMachine):
     def add_tasks(self, number: int, given: list[dict[str, Any]]) -> None:
         plan = self.plan_at(number)
         drafts = self.drafts(plan, given)
-        batch = TaskBatch(plan_id=plan.id, tasks=[_draft(each) for each in drafts])
+        batch = TaskBatch(plan_id=plan.id, tasks=_drafts(drafts))
         answer = self.act(self.store.create_tasks(batch), plan.add(drafts))
         self.answers = [*(answer or ())]
 
@@ -842,7 +842,12 @@ def _output(number: int | None) -> dict[str, Any] | None:
     return None if number is None else {"n": number}
 
 
-def _draft(draft: Draft) -> TaskDraft:
+def _drafts(drafts: Iterable[Draft]) -> list[TaskDraft]:
+    later = datetime.now(UTC) + HOUR / 2
+    return [_draft(each, not_before=later if each.is_late else None) for each in drafts]
+
+
+def _draft(draft: Draft, *, not_before: datetime | None) -> TaskDraft:
     return TaskDraft(
         id=draft.id,
         name=draft.name,
@@ -854,7 +859,7 @@ def _draft(draft: Draft) -> TaskDraft:
         agent_id=draft.agent_id,
         retry_policy=RetryPolicy(max_retries=draft.max_retries),
         side_effects="once" if draft.is_once else "idempotent",
-        not_before=datetime.now(UTC) + HOUR / 2 if draft.is_late else None,
+        not_before=not_before,
     )
 
 

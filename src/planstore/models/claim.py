@@ -13,7 +13,7 @@ from pydantic_core import PydanticCustomError
 
 from planstore.models.dependency import Condition, DependencyType
 from planstore.models.fields import WHOLE, ErrorReport, JsonObject, Record, ShortText, Text
-from planstore.models.task import Task, TaskStatus
+from planstore.models.task import FencingToken, Task, TaskStatus
 
 MAX_CLAIMS: Final = 1_000
 """How many tasks one claim may ask for, and one heartbeat or report may name."""
@@ -32,7 +32,6 @@ PREVIOUS_ATTEMPTS: Final = 10
 
 LeaseSeconds = Annotated[FiniteFloat, Field(ge=1, le=3_600)]
 RetrySeconds = Annotated[FiniteFloat, Field(ge=0, le=86_400 * 366)]
-FencingToken = Annotated[int, Field(ge=1, le=2**63 - 1), WHOLE]
 Progress = Annotated[FiniteFloat, Field(ge=0)]
 Note = Annotated[Text, Field(max_length=10_000)]
 

@@ -258,6 +258,7 @@ class Task(Record):
     it."""
 
 
+FencingToken = Annotated[int, Field(ge=1, le=2**63 - 1), WHOLE]
 Priority = Annotated[int, Field(ge=-100, le=100), WHOLE]
 Timeout = Annotated[FiniteFloat, Field(gt=0, le=86_400 * 366)]
 
@@ -358,7 +359,7 @@ class TaskUpdate(Record):
     metadata: JsonObject | MISSING = MISSING
     status: TaskStatus | MISSING = MISSING
     """Starts, ends, holds or resets the task."""
-    fencing_token: Annotated[int, WHOLE] | MISSING = MISSING
+    fencing_token: FencingToken | MISSING = MISSING
     """Says that the claim's holder sends this: a `status` is taken only while the claim lasts."""
     sequence_order: Order | MISSING = MISSING
     parallel_group: ShortText | MISSING | None = MISSING

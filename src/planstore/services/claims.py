@@ -20,12 +20,13 @@ from planstore.models.dependency import DependencyType
 from planstore.services import following, refusals
 from planstore.services.following import Ended
 from planstore.services.once import KEY_LIFETIME
+from planstore.services.searching import Leases, Searches
 from planstore.sql import idempotency as keys
 from planstore.sql import tasks
 from planstore.sql.tasks import End, Ending
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Awaitable, Callable, Hashable, Sequence
 
     from planstore.db import Database
     from planstore.models.claim import Heartbeat
@@ -54,12 +55,14 @@ class Claims:
         self._writes = writes
         self._wakeups = wakeups
         self._swept_at = 0.0
+        self._searches = Searches()
+        self._leases = Leases()
 
     async def claim(self, request: ClaimRequest, *, key: RequestKey | None) -> list[WorkPacket]:
         """Hand out ready tasks; waits for some as long as the request says."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + request.wait_seconds
-        shape = (request.plan_id, request.agent_id, tuple(sorted(request.task_types or ())))
+        shape = _shape(request)
         while True:
             hints = self._wakeups.hints
             packets = await self._writes.do(
@@ -112,7 +115,15 @@ class Claims:
         """Claim tasks; those whose input can't be filled in are to fail."""
         packets: list[WorkPacket] = []
         unbound: list[Ending] = []
-        for row in await tasks.claim(conn, request):
+        search = self._searches.of(_shape(request))
+        after = search.begin(self._wakeups.hints)
+        rows = await tasks.claim(conn, request, after=after)
+        search.end(rows)
+        if after is not None and len(rows) < request.limit and search.may_look_everywhere():
+            rows += await tasks.claim(
+                conn, request.model_copy(update={"limit": request.limit - len(rows)})
+            )
+        for row in rows:
             needed: list[dict[str, Any]] = row["dependencies"] or []
             try:
                 resolved = await _resolved(conn, row, needed)
@@ -202,17 +213,25 @@ class Claims:
     async def sweep(self) -> int:
         """Take back all tasks whose lease has ended, in bites; answers how many."""
         total = 0
+        after = self._leases.begin()
         while True:
             async with self._database.connection() as conn:
-                overdue = await tasks.overdue(conn, limit=_EXPIRED_AT_ONCE)
+                overdue, looked_at = await tasks.overdue(conn, limit=_EXPIRED_AT_ONCE, after=after)
             if not overdue:
+                self._leases.end(looked_at)
                 return total
             ended = await self.end(
                 [Ending(row["task_id"], End.EXPIRE, token=row["fencing_token"]) for row in overdue]
             )
             total += sum(row["verdict"] == "changed" for row in ended.rows)
             if len(overdue) < _EXPIRED_AT_ONCE:
+                self._leases.end(looked_at)
                 return total
+
+
+def _shape(request: ClaimRequest) -> Hashable:
+    """What tells apart those who ask for different tasks."""
+    return request.plan_id, request.agent_id, tuple(sorted(request.task_types or ()))
 
 
 async def _resolved(
@@ -247,11 +266,9 @@ def _binding_error(row: Row, error: Unbound) -> Ending:
 def _packet(
     row: Row, needed: Sequence[dict[str, Any]], resolved: dict[str, Any] | None
 ) -> WorkPacket:
-    return WorkPacket.model_validate(
-        {
-            **row,
-            "resolved_input": resolved,
-            "dependencies": needed,
-            "previous_attempts": row["previous_attempts"] or [],
-        }
-    )
+    packet = dict(row)
+    del packet["was_ready_at"]
+    packet["resolved_input"] = resolved
+    packet["dependencies"] = needed
+    packet["previous_attempts"] = row["previous_attempts"] or []
+    return WorkPacket.model_validate(packet)

@@ -102,9 +102,9 @@ class TaskEdits:
         (plan,) = locked
         await derivation.lock(conn, plan["id"])
         (before,) = await tasks.many(conn, [task_id])
-        status = changes.get("status")
+        status: TaskStatus = changes.get("status", before["status"])
         rest = dict(changes)
-        if status is not None and status in _ENDS and before["status"] != status:
+        if status in _ENDS and (before["status"] != status or token is not None):
             ending = Ending(
                 task_id,
                 _ENDS[status],
@@ -114,7 +114,7 @@ class TaskEdits:
                 version=expected_version,
             )
             ended = await following.end_runs(conn, [ending])
-            if ended.rows[0]["verdict"] != "changed":
+            if ended.rows[0]["verdict"] not in {"changed", "same"}:
                 raise refusals.of_ending(ended.rows[0], ending, expected=expected_version)
             expected_version = token = None
             del rest["status"]

@@ -495,7 +495,7 @@ class PlanStore:
             VersionMismatch: the task isn't at ``expected_version``.
         """
         key = idempotency and idempotency.of(f"update_task {task_id}", update)
-        changes = _changes(update, TASK_KEPT)
+        changes = _changes(update, TASK_KEPT - {"worker_id"})
         token = changes.pop("fencing_token", None)
 
         async def work() -> Task:
@@ -819,6 +819,8 @@ class PlanStore:
                 if not locked:
                     raise refusals.no_task(task_id)
                 (plan,) = locked
+                (row,) = await tasks.many(conn, [task_id])
+                refusals.of_begun(_task(row))
                 wish = await wiring.rebound(conn, plan, task_id)
                 if combine is not None:
                     wish = replace(wish, depends_on=combine(list(wish.depends_on)))

@@ -19,7 +19,7 @@ from planstore.errors import (
 )
 from planstore.models.fields import NO_VERSION, shortened
 from planstore.models.plan import PLAN_LIFECYCLE, PlanStatus
-from planstore.models.task import TASK_LIFECYCLE, TaskStatus
+from planstore.models.task import DERIVED_REASONS, TASK_LIFECYCLE, UNSTARTED, TaskStatus
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -129,6 +129,20 @@ def of_ending(row: Row, ending: Ending, *, expected: int | None = None) -> PlanS
         case verdict:
             raise AssertionError(verdict)
     return error
+
+
+def of_begun(task: Task) -> None:
+    """Refuse to change what a task needs that need not wait for it any more.
+
+    Raises:
+        InvalidTransition: the task runs, or has ended by something that stands.
+    """
+    is_waiting = task.status in UNSTARTED or task.status_reason in DERIVED_REASONS
+    if not is_waiting:
+        raise InvalidTransition(
+            f"cannot change the dependencies of task {task.id}: it is {task.status.value}; "
+            "allowed are those of tasks that have not begun"
+        )
 
 
 def _conflict(task_id: UUID, status: TaskStatus) -> ResultConflict:

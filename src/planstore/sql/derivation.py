@@ -30,6 +30,7 @@ from planstore.sql.fragments import (
     WHEN_ENDED,
     event_of,
     is_dead,
+    is_held,
     is_idle,
     satisfies,
 )
@@ -98,7 +99,7 @@ standing as materialized (
     s.task_id, t.sequence_order, d.needs, d.unmet, w.status, s.due_at, s.not_before, s.priority,
     s.ready_at is not null as was_ready,
     case
-      when w.status = {TASK_SKIPPED} and s.status <> {TASK_SKIPPED} then
+      when w.status = {TASK_SKIPPED} and (i.is_idle or i.is_held) then
         case
           when i.is_dead then {IS_DEAD}
           when plan.is_closed then {IS_CLOSED}
@@ -114,7 +115,7 @@ standing as materialized (
   cross join lateral (
     select
       {is_idle("s")} as is_idle,
-      s.status = {TASK_BLOCKED} and s.status_reason = {IS_HELD} as is_held,
+      {is_held("s")} as is_held,
       s.task_id in (select dead.task_id from dead) as is_dead
   ) i
   cross join lateral (
@@ -122,10 +123,12 @@ standing as materialized (
       count(*) as needs,
       count(*) filter (
         where not case
+          -- What is about to be skipped with all the rest satisfies who waits for any end.
+          when ({is_idle("n")} or {is_held("n")}) and (plan.is_closed or plan.aborts)
+            then d.condition = {WHEN_ENDED}
           when not {is_idle("n")} then
             {satisfies("d.condition", status="n.status", reason="n.status_reason")}
-          when plan.is_closed or plan.aborts
-            or d.needs_id in (select dead.task_id from dead) then d.condition = {WHEN_ENDED}
+          when d.needs_id in (select dead.task_id from dead) then d.condition = {WHEN_ENDED}
           else false
         end
       ) as unmet
@@ -204,7 +207,10 @@ offered as materialized (
       case when n.now_due_at is not null then
         row_number() over (
           order by
-            n.now_due_at is null, n.now_due_at > now(), not n.was_ready, n.priority desc,
+            n.now_due_at is null, n.now_due_at > now(),
+            -- Who has a place keeps it; who waits for a time gets one by the time alone.
+            case when n.now_due_at <= now() then not n.was_ready end,
+            case when n.now_due_at <= now() then -n.priority end,
             n.now_due_at, n.task_id
         )
       end as place

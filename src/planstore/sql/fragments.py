@@ -119,6 +119,11 @@ def is_idle(state: str) -> str:
         and coalesce({state}.status_reason in {one_of(DERIVED_REASONS)}, false))"""
 
 
+def is_held(state: str) -> str:
+    """Whether a task is kept from starting by hand."""
+    return f"coalesce({state}.status_reason = {IS_HELD}, false)"
+
+
 def satisfies(condition: str, *, status: str, reason: str) -> str:
     """Whether a task that stands so satisfies who needs it under ``condition``."""
     return f"""case {condition}

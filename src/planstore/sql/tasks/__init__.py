@@ -10,7 +10,15 @@ and the caller does it again in a transaction, with `planstore.sql.derivation` a
 
 from planstore.sql.tasks import dependencies
 from planstore.sql.tasks.change import change
-from planstore.sql.tasks.claiming import claim, offer, overdue, renew, seconds_to_next
+from planstore.sql.tasks.claiming import (
+    LONG_AGO,
+    Place,
+    claim,
+    offer,
+    overdue,
+    renew,
+    seconds_to_next,
+)
 from planstore.sql.tasks.creation import NewEdge, NewTask, create, expect_many
 from planstore.sql.tasks.ending import End, Ending, end, flush
 from planstore.sql.tasks.reading import AFTER_ALL, BEFORE_ALL, attempts, get, many, of_plan, recent
@@ -19,10 +27,12 @@ from planstore.sql.tasks.resetting import failed, reset
 __all__ = [
     "AFTER_ALL",
     "BEFORE_ALL",
+    "LONG_AGO",
     "End",
     "Ending",
     "NewEdge",
     "NewTask",
+    "Place",
     "attempts",
     "change",
     "claim",

@@ -175,7 +175,10 @@ judged as materialized (
     case
       when {_VERSION} <> t.version then 'mismatch'
       when {_TOKEN} <> coalesce(t.fencing_token, 0) then 'stale_claim'
-      when t.is_start and t.is_claimed then 'claimed'
+      -- A claimed task runs already, and whoever starts it by hand would take it for theirs. But one
+      -- that is sent back whole, as it was read, says with worker_id whose it is.
+      when t.is_claimed and {_TOKEN} is null and 'status' = any ($2)
+        and given.status = {TASK_RUNNING} and not 'worker_id' = any ($2) then 'claimed'
       when t.is_move and e.event_type is null then 'refused'
       when t.status = {TASK_BLOCKED} and t.is_return and t.status_reason = {IS_UNMET}
         then 'waiting'
@@ -188,7 +191,10 @@ judged as materialized (
       when c.payload is null then 'same'
       when {_DERIVED_AFTER} then 'changed'
       when t.is_move and not t.is_start
-        or t.is_start and (plan.status <> {PLAN_ACTIVE} or t.due_at is null or plan.reopened)
+        or t.is_start and (
+          plan.status <> {PLAN_ACTIVE} or t.due_at is null or plan.reopened
+          or plan.is_limited and t.ready_at is null
+        )
         or t.sequence_order <> w.sequence_order
         or t.not_before is distinct from w.not_before then 'wide'
       else 'changed'
@@ -327,6 +333,7 @@ async def change(
 
     ``status`` among them starts, releases, holds, unholds or resets it; what ends it is
     `planstore.sql.tasks.ending`. ``token``: of the claim that the change is made under.
+    ``worker_id`` among them says that the task is sent back as it was read.
     ``is_derived_after``: the plan and its ready tasks are locked, and all that follows is derived
     after it, in the same transaction; then no key is kept.
 

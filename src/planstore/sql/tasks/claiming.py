@@ -7,8 +7,10 @@ out is said by `ready_at` alone.
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from functools import cache
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
+from uuid import UUID
 
 from planstore.models.claim import MAX_PACKET_OUTPUT, PREVIOUS_ATTEMPTS
 from planstore.sql.fragments import TASK_RUNNING, columns, satisfies
@@ -16,7 +18,6 @@ from planstore.sql.tasks.columns import ALL, TASK
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from uuid import UUID
 
     from planstore.models.claim import ClaimRequest, HeartbeatClaim
     from planstore.sql.connection import Connection, Row
@@ -65,6 +66,7 @@ def _of_priority(sources: tuple[tuple[str, str], ...]) -> str:
         select s.plan_id, s.task_id, s.priority, s.ready_at
         from planstore.task_states s
         where s.ready_at <= now() and s.priority = l.priority and {asked}
+          and (s.ready_at, s.task_id) > ({_AFTER})
         order by s.ready_at, s.task_id
         limit $3
         for no key update skip locked
@@ -73,8 +75,15 @@ def _of_priority(sources: tuple[tuple[str, str], ...]) -> str:
     )
 
 
+_AFTER: Final = (
+    "case when l.priority = $7::smallint then $8::timestamptz else '-infinity' end,"
+    " case when l.priority = $7::smallint then $9::uuid"
+    f" else '{UUID(int=0)}' end"
+)
+
+
 # The parameters: $1 the worker, $2 the lease in seconds, $3 how many, $4 the plan, $5 the types,
-# $6 the agent.
+# $6 the agent; and the place after which to search: $7 its priority, $8 the time, $9 the task.
 @cache
 def _claim(*, plan: bool, types: bool, agent: bool) -> str:
     sources = _sources(plan=plan, types=types, agent=agent)
@@ -82,7 +91,7 @@ def _claim(*, plan: bool, types: bool, agent: bool) -> str:
     merged = "" if sources == (sources[0],) and not types else "order by r.ready_at, r.task_id"
     return f"""
 with recursive level (priority) as (
-  {_next_priority(sources, below="true")}
+  select coalesce($7::smallint, ({_next_priority(sources, below="true")}))
   union all
   select n.priority
   from level l
@@ -195,7 +204,7 @@ recorded as (
 )
 select
   {columns(ALL, of="c")},
-  c.fencing_token, c.lease_expires_at, c.plan_revision,
+  c.was_ready_at, c.fencing_token, c.lease_expires_at, c.plan_revision,
   case when c.needs > 0 then ({_NEEDED}) end as dependencies,
   case when c.attempt > 1 then ({_TRIED}) end as previous_attempts
 from claimed c
@@ -203,11 +212,23 @@ order by c.priority desc, c.was_ready_at, c.id
 """
 
 
-async def claim(conn: Connection, request: ClaimRequest) -> list[Row]:
+class Place(NamedTuple):
+    """A place in the order in which tasks are handed out."""
+
+    priority: int
+    ready_at: datetime
+    task_id: UUID
+
+
+async def claim(
+    conn: Connection, request: ClaimRequest, *, after: Place | None = None
+) -> list[Row]:
     """Hand out up to ``limit`` ready tasks: highest priority first, then longest ready.
 
-    Answers the tasks with ``fencing_token``, ``lease_expires_at``, ``plan_revision``,
-    ``dependencies`` and ``previous_attempts`` (null where there are none).
+    ``after``: only from after this place on.
+
+    Answers the tasks with ``was_ready_at``, ``fencing_token``, ``lease_expires_at``,
+    ``plan_revision``, ``dependencies`` and ``previous_attempts`` (null where there are none).
     """
     statement = _claim(
         plan=request.plan_id is not None,
@@ -222,6 +243,7 @@ async def claim(conn: Connection, request: ClaimRequest) -> list[Row]:
         request.plan_id,
         request.task_types,
         request.agent_id,
+        *(after or (None, None, None)),
     )
 
 
@@ -266,18 +288,31 @@ async def seconds_to_next(conn: Connection) -> float | None:
     return seconds
 
 
+LONG_AGO: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
 _OVERDUE: Final = """
-select s.task_id, s.fencing_token
-from planstore.task_states s
-where s.lease_expires_at <= now()
-order by s.lease_expires_at
-limit $1
+select o.task_id, o.fencing_token, now() as looked_at
+from (select 1) one
+left join lateral (
+  select s.task_id, s.fencing_token
+  from planstore.task_states s
+  where s.lease_expires_at <= now()
+    and s.lease_expires_at > $2
+  order by s.lease_expires_at
+  limit $1
+) o on true
 """
 
 
-async def overdue(conn: Connection, *, limit: int) -> list[Row]:
-    """Return tasks whose lease has ended, with the ``fencing_token`` of the claim."""
-    return await conn.fetch(_OVERDUE, limit)
+async def overdue(
+    conn: Connection, *, limit: int, after: datetime = LONG_AGO
+) -> tuple[list[Row], datetime]:
+    """Return tasks whose lease has ended, with the ``fencing_token`` of the claim, and the time.
+
+    ``after``: only leases that ended after that.
+    """
+    rows = await conn.fetch(_OVERDUE, limit, after)
+    return [row for row in rows if row["task_id"] is not None], rows[0]["looked_at"]
 
 
 _RENEW: Final = f"""

@@ -342,6 +342,7 @@ reckoned as materialized (
     -- What takes more than counting: nothing is handed out yet, or something is taken back.
     plan.status <> {PLAN_ACTIVE} and not plan.is_closed
       or plan.is_strict and m.is_failure
+      or plan.is_aborting
       or exists (select from loosened l where l.plan_id = plan.id and l.is_wide) as is_wide
   from (
     select

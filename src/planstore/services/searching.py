@@ -1,0 +1,112 @@
+"""Where a search for ready tasks, or for ended leases, has to begin.
+
+What was claimed leaves its index, but while some transaction of the database stays open PostgreSQL
+must keep the old entries, and each search would go through all of them again: twenty thousand a
+second, after two minutes two million. So a process remembers where its searches got to. It goes by
+that only while searching from the beginning is slow, and then spends at most a tenth of its time on
+it; what became ready before the place meanwhile (by a transaction that took long, or of a higher
+priority) is found a little later.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import OrderedDict
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Final
+
+from planstore.sql.tasks import LONG_AGO, Place
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable, Sequence
+
+    from planstore.sql.connection import Row
+
+_SLOW: Final = 0.02
+"""Seconds, beyond those that the tasks themselves take, from which a search is slow …"""
+_PER_TASK: Final = 0.0002
+_VERY_SLOW: Final = 0.1
+"""… and from which it isn't done anew at each hint."""
+_SHARE: Final = 10
+"""How many times as long as a slow search took the next one from the beginning has to wait."""
+_SHAPES: Final = 1_000
+"""How many kinds of searches are remembered."""
+
+_LATE: Final = timedelta(seconds=5)
+"""How much later than it began the transaction of a claim may commit, to be noticed at once."""
+_ALL_LEASES_EVERY: Final = 60.0
+"""Seconds after which the leases are searched from the beginning, for all that was later."""
+
+
+class Search:
+    """The search of those who ask for the same."""
+
+    def __init__(self) -> None:
+        self._place: Place | None = None
+        self._slow_until = 0.0
+        self._is_very_slow = False
+        self._hints = 0
+        self._began_at = 0.0
+        self._is_from_beginning = True
+
+    def begin(self, hints: int) -> Place | None:
+        """Return after which place to search; None for the beginning.
+
+        ``hints``: how many there have been that something has become ready.
+        """
+        self._began_at = time.monotonic()
+        is_news = hints != self._hints and not self._is_very_slow
+        self._hints = hints
+        self._is_from_beginning = is_news or self._began_at >= self._slow_until
+        return None if self._is_from_beginning else self._place
+
+    def end(self, rows: Sequence[Row]) -> None:
+        """Note what was found, and how long that took."""
+        now = time.monotonic()
+        if rows:
+            last = rows[-1]
+            self._place = Place(last["priority"], last["was_ready_at"], last["id"])
+        if self._is_from_beginning:
+            took = now - self._began_at
+            excess = took - _PER_TASK * len(rows)
+            self._is_very_slow = excess > _VERY_SLOW
+            self._slow_until = now + _SHARE * took if excess > _SLOW else 0.0
+
+    def may_look_everywhere(self) -> bool:
+        """Whether it is time again for a search from the beginning."""
+        return time.monotonic() >= self._slow_until
+
+
+class Searches:
+    """The searches of one process."""
+
+    def __init__(self) -> None:
+        self._by_shape: OrderedDict[Hashable, Search] = OrderedDict()
+
+    def of(self, shape: Hashable) -> Search:
+        """Return the search of those who ask for ``shape``."""
+        search = self._by_shape.setdefault(shape, Search())
+        self._by_shape.move_to_end(shape)
+        if len(self._by_shape) > _SHAPES:
+            self._by_shape.popitem(last=False)
+        return search
+
+
+class Leases:
+    """Up to when all leases that ended have been taken back."""
+
+    def __init__(self) -> None:
+        self._done_until = LONG_AGO
+        self._all_at = 0.0
+
+    def begin(self) -> datetime:
+        """Return after which time a lease must have ended to be looked at."""
+        now = time.monotonic()
+        if now - self._all_at >= _ALL_LEASES_EVERY:
+            self._all_at = now
+            return LONG_AGO
+        return self._done_until
+
+    def end(self, looked_at: datetime) -> None:
+        """Note that all leases which had ended at that time have been taken back."""
+        self._done_until = looked_at - _LATE
