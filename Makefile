@@ -8,13 +8,14 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 SOURCES := src tests bench tools
 
-.PHONY: help serve demo test check docs bench lock clean
+.PHONY: help serve demo test check chaos docs bench lock clean
 
 help:
 	@echo 'make serve   the service with its own PostgreSQL on port 8011 (ARGS="--port 9000" and so on)'
 	@echo 'make demo    watch a plan being carried out on a server of its own'
 	@echo 'make test    the test suite (ARGS="tests/services -k settles" and so on)'
 	@echo 'make check   format, lint, types, import rules, then the test suite'
+	@echo 'make chaos   kill servers, workers and PostgreSQL under work, for CHAOS_SECONDS=120'
 	@echo 'make bench   measure speed, beside what is to be reached'
 	@echo 'make docs    write the pages of docs/ that are drawn from the program'
 	@echo 'make lock    resolve the dependencies anew'
@@ -34,6 +35,9 @@ check: .venv/.ready-dev
 	$(BIN)/pyright
 	$(BIN)/lint-imports
 	@$(MAKE) --no-print-directory test
+
+chaos: .venv/.ready-dev
+	@CHAOS_SECONDS=$${CHAOS_SECONDS:-120} $(BIN)/python -m pytest -s tests/chaos $(ARGS)
 
 docs: .venv/.ready-dev
 	$(BIN)/python -m tools.write_docs

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -52,8 +53,7 @@ def marching(name: str, ranks: Sequence[Sequence[str]], **plan: Any) -> Graph:
         for order, rank in enumerate(ranks, start=1)
         for each in rank
     ]
-    before = dict(zip(range(1, len(ranks)), ranks, strict=False))
-    needs = {each: before.get(order, ()) for order, rank in enumerate(ranks) for each in rank}
+    needs = {each: before for before, rank in pairwise([(), *ranks]) for each in rank}
     return Graph(name, _plan(name, tasks, plan_type="sequential", **plan), needs)
 
 
@@ -76,7 +76,7 @@ def layered(random: Random, *, layers: int, width: int, **plan: Any) -> Graph:
     """Layers of tasks that each need up to three of the layer before."""
     ranks = _ranks(layers, width)
     needs: dict[str, Sequence[str]] = dict.fromkeys(ranks[0], ())
-    for above, rank in zip(ranks, ranks[1:], strict=False):
+    for above, rank in pairwise(ranks):
         needs |= {each: random.sample(above, min(3, width)) for each in rank}
     return woven("layered", needs, **plan)
 

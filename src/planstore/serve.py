@@ -7,9 +7,9 @@ import gc
 import logging
 import signal
 import socket
-from contextlib import contextmanager
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import uvicorn
 import uvloop
@@ -25,7 +25,14 @@ from planstore.routers.problems import problem_response
 from planstore.services.plan_store import PlanStore
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Generator
+    from collections.abc import (
+        AsyncGenerator,
+        Awaitable,
+        Callable,
+        Coroutine,
+        Generator,
+        Iterable,
+    )
     from pathlib import Path
 
     from planstore.settings import Settings
@@ -36,6 +43,7 @@ _LOOPBACK_NAMES: Final = frozenset({"localhost", "127.0.0.1", "[::1]"})
 _CHECK_POSTGRES_EVERY: Final = 1.0
 _FORGET_KEYS_EVERY: Final = 3600.0
 _SWEEP_EVERY: Final = 1.0
+_CHORE_PATIENCE: Final = 0.5
 _GRACE: Final = 2
 """Seconds that requests under way have once the server was told to stop. With what the store and
 the embedded PostgreSQL take after it, a server ends within 5."""
@@ -192,17 +200,13 @@ async def _serve(
     postgres: EmbeddedPostgres | None,
     started: Callable[[str], None],
 ) -> None:
-    # The chores end after the store at the latest: closing it cuts off what waits for the database.
-    async with (
-        asyncio.TaskGroup() as group,
-        PlanStore.open(
-            url,
-            pool_size=settings.pool_size,
-            is_pooled=settings.pooler == "transaction",
-            listen_url=settings.listen_url.get_secret_value() if settings.listen_url else None,
-            max_limit=settings.max_limit,
-        ) as store,
-    ):
+    async with PlanStore.open(
+        url,
+        pool_size=settings.pool_size,
+        is_pooled=settings.pooler == "transaction",
+        listen_url=settings.listen_url.get_secret_value() if settings.listen_url else None,
+        max_limit=settings.max_limit,
+    ) as store:
         context = Context(
             store,
             limits=Limits(
@@ -225,12 +229,27 @@ async def _serve(
         )
         logging.getLogger("uvicorn.error").addFilter(_is_worth_telling)
         server = _Server(config, started=lambda: started(store.where), stopping=store.stop_waiting)
-        chores = [group.create_task(each) for each in (_forget_keys(store), _take_back(store))]
+        chores = [_forget_keys(store), _take_back(store)]
         if postgres is not None:
-            chores.append(group.create_task(_keep_running(postgres)))
-        await server.serve(sockets=[sock])
-        for chore in chores:
-            chore.cancel()
+            chores.append(_keep_running(postgres))
+        async with _beside(chores):
+            await server.serve(sockets=[sock])
+
+
+@asynccontextmanager
+async def _beside(chores: Iterable[Coroutine[Any, Any, None]]) -> AsyncGenerator[None]:
+    """Do chores until the end of the block.
+
+    One that hangs on a database which doesn't answer is left to the closing of the store, which
+    cuts off its connection.
+    """
+    tasks = [asyncio.create_task(each) for each in chores]
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks, timeout=_CHORE_PATIENCE)
 
 
 def _is_worth_telling(record: logging.LogRecord) -> bool:

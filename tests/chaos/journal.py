@@ -40,14 +40,14 @@ class Entry:
     worker: str
     """One life of a worker: who is started again has another name."""
     what: What
-    task_id: str
-    token: int
-    attempt: int
-    valid_until: float
+    task_id: str = ""
+    token: int = 0
+    attempt: int = 0
+    valid_until: float = 0.0
     """When the claim ends at the earliest, as far as the worker knows."""
-    verb: str
+    verb: str = ""
     """Of a report."""
-    said: Any
+    said: Any = None
     """The answer, where it is a refusal or a surprise: free JSON."""
 
 
@@ -79,5 +79,5 @@ def read(directory: Path) -> Iterator[Entry]:
     for path in sorted(directory.glob("*.jsonl")):
         for line in path.read_text().splitlines(keepends=True):
             if line.endswith("\n"):
-                fields = json.loads(line)
-                yield Entry(**{**fields, "what": What(fields["what"])})
+                fields: dict[str, Any] = json.loads(line)
+                yield Entry(what=What(fields.pop("what")), **fields)

@@ -12,29 +12,25 @@ import sys
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
-import httpx2
-
+from tests.chaos.caller import Caller
 from tests.chaos.journal import Journal, What
 
-Json = dict[str, Any]
+if TYPE_CHECKING:
+    import httpx2
+
+    Json = dict[str, Any]
 
 LEASES: Final = (1.0, 1.5, 2.0)
 """Seconds that a claim may last."""
-
-PATIENCE: Final = 20.0
-"""Seconds after which a request is taken for lost."""
 
 FORGETFUL: Final = 0.015
 """How often a run goes on past its lease without a heartbeat."""
 
 DILIGENT: Final = 0.03
 """How often a run goes on past its lease with heartbeats."""
-
-PAUSE: Final = 0.1
-"""Seconds before a request is repeated."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +52,7 @@ class Worker:
         self._life = f"{name}-{life}"
         self._random = chance
         self._journal = Journal(journals / f"{self._life}.jsonl")
-        self._servers = [httpx2.Client(base_url=url, timeout=PATIENCE) for url in urls]
+        self._caller = Caller(urls, chance)
         self._held: dict[str, Claim] = {}
 
     def run(self) -> None:
@@ -134,7 +130,11 @@ class Worker:
             return  # all were lost meanwhile
         more = self._request_for_more()
         results = [
-            {"task_id": each.task_id, "fencing_token": each.token, "output_data": self._output(each)}
+            {
+                "task_id": each.task_id,
+                "fencing_token": each.token,
+                "output_data": self._output(each),
+            }
             for each in done
         ]
         sent = time.monotonic()
@@ -146,9 +146,7 @@ class Worker:
             if result["ok"]:
                 self._note(What.ACKNOWLEDGED, claim, verb="complete")
             else:
-                self._note(
-                    What.REFUSED, claim, verb="complete", said=result["error"]["code"]
-                )
+                self._note(What.REFUSED, claim, verb="complete", said=result["error"]["code"])
         self._take(answer.json()["tasks"], more, sent)
 
     def _output(self, claim: Claim) -> Json:
@@ -198,21 +196,9 @@ class Worker:
                 self._note(What.RENEWED, longer)
 
     def _send(self, path: str, content: Json) -> httpx2.Response:
-        """Send a request to any server, again and again until one answers it."""
-        headers: dict[str, str] = {}
-        if path != "/tasks/heartbeat" and self._random.random() < 0.6:
-            headers["Idempotency-Key"] = str(UUID(int=self._random.getrandbits(128), version=4))
-        while True:
-            try:
-                answer = self._random.choice(self._servers).post(
-                    path, json=content, headers=headers
-                )
-            except httpx2.TransportError:
-                time.sleep(PAUSE)
-                continue
-            if not _is_to_be_repeated(answer):
-                return answer
-            time.sleep(PAUSE)
+        has_key = path != "/tasks/heartbeat" and self._random.random() < 0.6
+        key = str(UUID(int=self._random.getrandbits(128), version=4)) if has_key else ""
+        return self._caller.ask("POST", path, content, key=key)
 
     def _note(self, what: What, claim: Claim, *, verb: str = "", said: Any = None) -> None:
         self._journal.write(
@@ -228,13 +214,6 @@ class Worker:
     def _be_surprised(self, answer: httpx2.Response) -> None:
         said = f"{answer.request.url.path}: {answer.status_code} {answer.text[:2_000]}"
         self._journal.write(What.SURPRISED, said=said)
-
-
-def _is_to_be_repeated(answer: httpx2.Response) -> bool:
-    """Whether the database is away, or the first request with the key is still at work."""
-    if answer.status_code == 409:
-        return answer.json()["code"] == "idempotency_in_flight"
-    return answer.status_code == 503
 
 
 def main(name: str, life: str, seed: str, journals: str, *urls: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 import signal
 import time
@@ -173,10 +174,14 @@ def test_a_server_listens_where_it_is_told_to(
     served = stack.enter_context(serving(**variables))
     client = stack.enter_context(served.client())
 
-    claim = {"worker_id": "w1", "wait_seconds": 0.01}
-    assert answered(client.post("/tasks/claim", json=claim)) == {"tasks": []}
+    pool = stack.enter_context(ThreadPoolExecutor(1))
+
+    claim = {"worker_id": "w1", "wait_seconds": 60}
+    claiming = pool.submit(client.post, "/tasks/claim", json=claim)
 
     _until(lambda: watch.ask(_LISTENERS)[0]["count"] == 1)
+    assert served.end(signal.SIGTERM) == 0
+    assert answered(claiming.result()) == {"tasks": []}
 
 
 def _has_said(served: Served, what: str) -> bool:
@@ -212,6 +217,35 @@ def test_a_server_lives_though_old_keys_are_locked_for_longer_than_a_statement_m
 
         done(client.post("/plans/", json={}, headers={"Idempotency-Key": "k"}), 201)
         assert served.end(signal.SIGTERM) == 0
+
+
+_WHO_WAITS: Final = """
+select pid from pg_stat_activity
+where datname = current_database() and application_name = 'planstore'
+  and wait_event_type = 'Lock'
+"""
+
+
+def test_a_signal_ends_a_server_whose_chores_wait_for_what_does_not_answer(
+    url: str, holder: Ledger, watch: Ledger
+) -> None:
+    with serving(PLANSTORE_DATABASE_URL=url) as served:
+        holder.ask("begin")
+        holder.ask("lock table planstore.task_states in access exclusive mode")
+        _until(lambda: bool(watch.ask(_WHO_WAITS)))
+        sessions = [row["pid"] for row in watch.ask(_WHO_WAITS)]
+        for session in sessions:
+            os.kill(session, signal.SIGSTOP)
+        try:
+            told = time.monotonic()
+            status = served.end(signal.SIGTERM)
+
+            assert status == 0
+            assert time.monotonic() - told < 5
+            assert "Traceback" not in served.log.read_text()
+        finally:
+            for session in sessions:
+                os.kill(session, signal.SIGCONT)
 
 
 def test_a_server_lives_though_leases_can_not_be_looked_at(url: str, holder: Ledger) -> None:

@@ -11,6 +11,7 @@ import pytest
 from planstore.errors import Claimed
 from planstore.models import PlanStatus as P
 from planstore.models import TaskStatus as S
+from planstore.models import TaskUpdate
 from planstore.models.claim import ClaimRequest, ClaimState
 from planstore.models.idempotency import Idempotency
 from tests.arranging import moved, plan_of, task_of
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from planstore.db import Database
-    from planstore.models import Plan
     from planstore.models.claim import WorkPacket
     from planstore.models.idempotency import RequestKey
     from planstore.services.plan_store import PlanStore
@@ -208,22 +208,13 @@ async def test_a_start_by_hand_finds_what_was_claimed_meanwhile(
 async def test_a_claim_passes_over_what_is_just_started_by_hand(
     store: PlanStore, database_url: str
 ) -> None:
-    plan = await plan_of(store, plan_type="dag")
-    first, second = sorted([await task_of(store, plan), await task_of(store, plan)], key=_id)
-    results = [_by_hand(store, plan, task.id) for task in (first, second)]
+    task = await task_of(store, await plan_of(store))
+    start = TaskUpdate(status=S.RUNNING)
 
-    async with behind_task(database_url, second.id) as queue:
-        await queue.join(results[1])
-        await results[0]
+    async with behind_key(database_url, KEY.of(f"update_task {task.id}", start)) as queue:
+        started = await queue.join(store.update_task(task.id, start, idempotency=KEY))
         assert await claim(store) == []
         await queue.release()
 
+    assert ((await started).status, (await started).worker_id) == (S.RUNNING, None)
     assert await claim(store) == []
-
-
-def _id(task: Any) -> Any:
-    return task.id
-
-
-async def _by_hand(store: PlanStore, plan: Plan, task_id: Any) -> Any:
-    return await moved(store, await store.get_task(task_id), S.RUNNING)

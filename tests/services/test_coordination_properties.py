@@ -57,6 +57,7 @@ from planstore.models.plan import OnFailure
 from planstore.models.retry import RetryPolicy
 from planstore.services.doctor import examine
 from planstore.services.plan_store import PlanStore
+from planstore.services.searching import Leases, Searches
 from planstore.sql.tasks import End
 from tests.coordination_model import HALF_AN_HOUR, Clock, Draft, ModelPlan, ModelTask, Report
 from tests.history import (
@@ -343,8 +344,7 @@ class CoordinationMachine(RuleBasedStateMachine):
         is_keyed: bool,
     ) -> None:
         request = self.request(worker, limit, scope, number)
-        # Of the looks at the leases that claims take, one a second, this is one or is none.
-        self.store._claims._swept_at = float("-inf" if is_sweeping else "inf")
+        self.prepare_claim(is_sweeping=is_sweeping)
         if is_sweeping:
             self.expire()
         expected = self.run(self.next_tasks(request))
@@ -354,6 +354,13 @@ class CoordinationMachine(RuleBasedStateMachine):
         if is_keyed and packets:
             again = self.run(self.store.claim_tasks(request, idempotency=idempotency))
             assert again == packets
+
+    def prepare_claim(self, *, is_sweeping: bool = False) -> None:
+        """Say whether a claim looks at the leases, as one does in a second; and have it look
+        everywhere, since time has passed only in the database."""
+        self.store._claims._swept_at = float("-inf" if is_sweeping else "inf")
+        self.store._claims._searches = Searches()
+        self.store._claims._leases = Leases()
 
     def request(self, worker: str, limit: int, scope: Scope, number: int) -> ClaimRequest:
         fields: dict[str, Any] = {}
@@ -424,7 +431,7 @@ class CoordinationMachine(RuleBasedStateMachine):
         plan, task_id = (self.claimed_at if is_claimed else self.task_at)(number)
         token = self.token_of(task_id, kind)
         claim_next = self.request("ada", 2, Scope.ANY, 0) if is_going_on else None
-        self.store._claims._swept_at = float("inf")
+        self.prepare_claim()
         completion = Completion(
             fencing_token=token, output_data=_output(output), claim_next=claim_next
         )
@@ -741,6 +748,7 @@ class CoordinationMachine(RuleBasedStateMachine):
     @rule()
     def sweep(self) -> None:
         self.answers = []
+        self.prepare_claim()
         overdue = self.expire()
         assert self.run(self.store.sweep()) == overdue
 

@@ -202,7 +202,7 @@ class Release(Record):
     fencing_token: FencingToken | None = None
     """That of the claim; left out where there is none."""
     claim_next: ClaimRequest | None = None
-    """Asks for the next tasks in the same request."""
+    """Asks for the next tasks in the same request; under an Idempotency-Key it doesn't wait."""
 
 
 class Completion(Release):
@@ -246,7 +246,7 @@ class Results(Record):
     ]
     """1 to 1,000 results, of different tasks."""
     claim_next: ClaimRequest | None = None
-    """Asks for the next tasks in the same request."""
+    """Asks for the next tasks in the same request; under an Idempotency-Key it doesn't wait."""
 
 
 class ErrorSummary(Record):

@@ -21,6 +21,7 @@ from planstore.services import following, refusals
 from planstore.services.following import Ended
 from planstore.services.once import KEY_LIFETIME
 from planstore.services.searching import Leases, Searches
+from planstore.services.turns import Turns
 from planstore.sql import idempotency as keys
 from planstore.sql import tasks
 from planstore.sql.tasks import End, Ending
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Hashable, Sequence
 
     from planstore.db import Database
+    from planstore.errors import PlanStoreError
     from planstore.models.claim import Heartbeat
     from planstore.models.idempotency import RequestKey
     from planstore.services.once import Writes
@@ -55,6 +57,7 @@ class Claims:
         self._writes = writes
         self._wakeups = wakeups
         self._swept_at = 0.0
+        self._turns = Turns()
         self._searches = Searches()
         self._leases = Leases()
 
@@ -131,6 +134,7 @@ class Claims:
                 unbound.append(_binding_error(row, error))
             else:
                 packets.append(_packet(row, needed, resolved))
+                self._turns.note(row["id"], row["plan_id"])
         return packets, unbound
 
     async def renew(self, heartbeat: Heartbeat) -> HeartbeatAnswer:
@@ -144,9 +148,15 @@ class Claims:
 
         ``is_written_later``: the next write to come flushes this one to the disk as well.
         """
-        async with self._database.connection() as conn:
-            ended = Ended(await tasks.end(conn, endings, is_written_later=is_written_later))
-        ended.unblocked = ended.rows[0]["unblocked"]
+        async with (
+            self._turns.at(each.task_id for each in endings),
+            self._database.connection() as conn,
+        ):
+            if all(each.verb == End.COMPLETE and each.token is not None for each in endings):
+                ended = await _complete(conn, endings, is_written_later=is_written_later)
+            else:
+                ended = Ended(await tasks.end(conn, endings, is_written_later=is_written_later))
+                ended.unblocked = ended.rows[0]["unblocked"]
         left = [
             number for number, row in enumerate(ended.rows) if row["verdict"] in {"stale", "wide"}
         ]
@@ -170,45 +180,77 @@ class Claims:
         claim_next: ClaimRequest | None,
         *,
         key: RequestKey | None,
-        refused: Callable[[Ended], None],
+        refusal: Callable[[Ended], PlanStoreError | None],
         answer: Callable[[Connection, Ended, list[WorkPacket]], Awaitable[T]],
         replay: Callable[[Any], T],
     ) -> T:
         """End runs and hand out the next tasks; answers what ``answer`` makes of it.
 
-        ``refused`` may raise, and then nothing is handed out.
+        Where there is a ``refusal`` it is raised, once what it is about has been kept, and nothing
+        is handed out. With a key nobody waits for work: what is kept under it was there at once.
         """
+        if key is not None:
+            return await self._writes.do(
+                lambda: self._report_with_key(endings, claim_next, key, refusal, answer),
+                key=key,
+                replay=replay,
+            )
+        ended, packets = await self._writes.do(
+            lambda: self._report(endings, claim_next, refusal), key=None, replay=_no_replay
+        )
+        if not packets and claim_next is not None and claim_next.wait_seconds:
+            packets = await self.claim(claim_next, key=None)
+        async with self._database.connection() as conn:
+            return await answer(conn, ended, packets)
 
-        async def alone() -> T:
-            # The claim's commit writes the end's as well, since the log has an order; so nothing
-            # is acknowledged that isn't on the disk, at one flush for both.
-            ended = await self.end(endings, is_written_later=claim_next is not None)
-            refused(ended)  # nothing was written then
-            packets = await self._claim_once(claim_next, None) if claim_next else []
-            if claim_next is not None and not packets:
+    async def _report(
+        self,
+        endings: Sequence[Ending],
+        claim_next: ClaimRequest | None,
+        refusal: Callable[[Ended], PlanStoreError | None],
+    ) -> tuple[Ended, list[WorkPacket]]:
+        """End runs, and claim what is there; a claim's commit writes the end's as well.
+
+        The log has an order: once the later commit is on the disk, so is the earlier one. So
+        nothing is acknowledged that isn't there, at one flush for both.
+        """
+        ended = await self.end(endings, is_written_later=claim_next is not None)
+        error = refusal(ended)
+        packets: list[WorkPacket] = []
+        if claim_next is not None:
+            packets = await self._claim_once(claim_next, None) if error is None else []
+            if not packets:
                 async with self._database.connection() as conn:
                     await tasks.flush(conn)
-            if claim_next is not None and not packets and claim_next.wait_seconds:
-                packets = await self.claim(claim_next, key=None)
-            async with self._database.connection() as conn:
-                return await answer(conn, ended, packets)
+        if error is not None:
+            raise error
+        return ended, packets
 
-        async def with_key() -> T:
-            assert key is not None
-            async with self._database.transaction() as conn:
-                ended = await following.end_runs(conn, endings)
-                refused(ended)
-                packets, unbound = (
-                    await self._hand_out(conn, claim_next) if claim_next else ([], [])
-                )
-                made = await answer(conn, ended, packets)
+    async def _report_with_key(
+        self,
+        endings: Sequence[Ending],
+        claim_next: ClaimRequest | None,
+        key: RequestKey,
+        refusal: Callable[[Ended], PlanStoreError | None],
+        answer: Callable[[Connection, Ended, list[WorkPacket]], Awaitable[T]],
+    ) -> T:
+        async with self._database.transaction() as conn:
+            ended = await following.end_runs(conn, endings)
+            error = refusal(ended)
+            packets: list[WorkPacket] = []
+            unbound: list[Ending] = []
+            if error is None and claim_next is not None:
+                packets, unbound = await self._hand_out(conn, claim_next)
+            made = await answer(conn, ended, packets) if error is None else None
+            if made is not None:
                 await keys.keep(conn, key, to_jsonable_python(made))
-            self.announce(ended)
-            if unbound:
-                await self.end(unbound)
-            return made
-
-        return await self._writes.do(with_key if key else alone, key=key, replay=replay)
+        self.announce(ended)
+        if unbound:
+            await self.end(unbound)
+        if error is not None:
+            raise error
+        assert made is not None
+        return made
 
     async def sweep(self) -> int:
         """Take back all tasks whose lease has ended, in bites; answers how many."""
@@ -229,9 +271,30 @@ class Claims:
                 return total
 
 
+def _no_replay(_kept: Any) -> Any:
+    raise AssertionError
+
+
 def _shape(request: ClaimRequest) -> Hashable:
     """What tells apart those who ask for different tasks."""
     return request.plan_id, request.agent_id, tuple(sorted(request.task_types or ()))
+
+
+async def _complete(
+    conn: Connection, endings: Sequence[Ending], *, is_written_later: bool
+) -> Ended:
+    """Complete tasks by their holders; who turns out not to hold one is dealt with apart."""
+    ended = Ended(await tasks.complete(conn, endings, is_written_later=is_written_later))
+    ended.unblocked = ended.rows[0]["unblocked"]
+    unheld = [number for number, row in enumerate(ended.rows) if row["verdict"] == "unheld"]
+    if unheld:
+        again = await tasks.end(
+            conn, [endings[number] for number in unheld], is_written_later=is_written_later
+        )
+        ended.unblocked += again[0]["unblocked"]
+        for number, row in zip(unheld, again, strict=True):
+            ended.rows[number] = row
+    return ended
 
 
 async def _resolved(

@@ -72,6 +72,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable
     from uuid import UUID
 
+    from planstore.errors import PlanStoreError
     from planstore.models.claim import ClaimRequest, Failure, Heartbeat, Results
     from planstore.models.dependency import DependenciesUpdate, DependencyDraft
     from planstore.models.fields import Record
@@ -603,19 +604,21 @@ class PlanStore:
     async def _end_one(
         self, ending: Ending, request: Release, idempotency: Idempotency | None
     ) -> EndedTask:
-        def refused(ended: Ended) -> None:
-            if ended.rows[0]["verdict"] not in {"changed", "same"}:
-                raise refusals.of_ending(ended.rows[0], ending)
+        key = idempotency and idempotency.of(f"{ending.verb.value} {ending.task_id}", request)
+
+        def refusal(ended: Ended) -> PlanStoreError | None:
+            is_done = ended.rows[0]["verdict"] in {"changed", "same"}
+            return None if is_done else refusals.of_ending(ended.rows[0], ending)
 
         async def answer(conn: Connection, ended: Ended, packets: list[WorkPacket]) -> EndedTask:
             (row,) = await tasks.many(conn, [ending.task_id])
             return EndedTask(**dict(_task(row)), unblocked=ended.unblocked, tasks=packets)
 
         return await self._claims.report(
-            [ending],
+            [replace(ending, key=key)],
             request.claim_next,
-            key=idempotency and idempotency.of(f"{ending.verb.value} {ending.task_id}", request),
-            refused=refused,
+            key=key,
+            refusal=refusal,
             answer=answer,
             replay=EndedTask.model_validate,
         )
@@ -641,7 +644,7 @@ class PlanStore:
             endings,
             results.claim_next,
             key=idempotency and idempotency.of("complete_tasks", results),
-            refused=lambda _: None,
+            refusal=lambda _: None,
             answer=answer,
             replay=ResultsAnswer.model_validate,
         )

@@ -93,11 +93,22 @@ def next_step(gate: str) -> str:
 FOLLOWED: Final = f"""
 followed as materialized (
   select
-    p.id,
-    case
-      when p.status = {PLAN_DRAFT} and not w.is_start or p.is_closed then p.status
-      when w.stays_open then {PLAN_ACTIVE}
-      else {
+    w.*, p.version + (c.payload is not null)::int as version, p.status as status_before,
+    p.revision as revision_before, o.stays_open, f.status, f.current_step, f.revision, c.payload
+  from weighed w
+  join plan p on p.id = w.id
+  cross join lateral (
+    -- What was added to a settled plan and can't start keeps it open until a task moves.
+    select not w.is_move and (
+      p.reopened or w.task_count > p.task_count and w.live_tasks = 0
+    ) as stays_open
+  ) o
+  cross join lateral (
+    select
+      case
+        when p.status = {PLAN_DRAFT} and not w.is_start or p.is_closed then p.status
+        when o.stays_open then {PLAN_ACTIVE}
+        else {
     settled(
         f"case when p.status = {PLAN_DRAFT} or w.live_tasks > 0 then {PLAN_ACTIVE}"
         " else p.status end",
@@ -107,27 +118,11 @@ followed as materialized (
         auto="p.auto_complete",
     )
 }
-    end as status,
-    case when w.keeps_step then p.current_step else {next_step("w.gate_order")} end as current_step,
-    p.revision + w.is_revision::int as revision,
-    w.stays_open as reopened
-  from (
-    select
-      weighed.*,
-      -- What was added to a settled plan and can't start keeps it open until a task moves.
-      not weighed.is_move and (
-        plan.reopened
-        or weighed.task_count > plan.task_count and weighed.live_tasks = 0
-      ) as stays_open
-    from weighed
-    join plan on plan.id = weighed.id
-  ) w
-  join plan p on p.id = w.id
-),
-plan_changes as materialized (
-  select f.id, c.payload
-  from followed f
-  join plan p on p.id = f.id
+      end as status,
+      case when w.keeps_step then p.current_step else {next_step("w.gate_order")} end
+        as current_step,
+      p.revision + w.is_revision::int as revision
+  ) f
   cross join lateral (
     select json_object_agg(c.field, c.value) filter (where c.is_changed) as payload
     from (
@@ -144,24 +139,21 @@ planned as (
     status = f.status,
     current_step = f.current_step,
     revision = f.revision,
-    version = p.version + (c.payload is not null)::int,
-    updated_at = case when c.payload is null then p.updated_at else now() end,
-    last_order = w.last_order,
-    computed_step = coalesce(w.gate_order, p.computed_step),
-    task_count = w.task_count,
-    unfinished_tasks = w.unfinished_tasks,
-    live_tasks = w.live_tasks,
-    offered_tasks = w.offered_tasks,
-    is_aborting = w.is_aborting,
-    gate_order = w.gate_order,
-    gate_unfinished = w.gate_unfinished,
-    derivations = p.derivations + w.is_derivation::int,
-    reopened = f.reopened
-  from weighed w
-  join followed f on f.id = w.id
-  join plan_changes c on c.id = w.id
-  where p.id = w.id
-  returning p.id, p.version
+    version = f.version,
+    updated_at = case when f.payload is null then p.updated_at else now() end,
+    last_order = f.last_order,
+    computed_step = coalesce(f.gate_order, p.computed_step),
+    task_count = f.task_count,
+    unfinished_tasks = f.unfinished_tasks,
+    live_tasks = f.live_tasks,
+    offered_tasks = f.offered_tasks,
+    is_aborting = f.is_aborting,
+    gate_order = f.gate_order,
+    gate_unfinished = f.gate_unfinished,
+    derivations = p.derivations + f.is_derivation::int,
+    reopened = f.stays_open
+  from followed f
+  where p.id = f.id
 )"""
 
 PLAN_RECORDED: Final = f"""
@@ -170,15 +162,12 @@ plan_recorded as (
     (event_type, aggregate_type, aggregate_id, plan_id, version, payload, metadata)
   select
     coalesce(
-      {event_of(PLAN_LIFECYCLE, "p.status", "f.status")},
-      case when f.revision <> p.revision then 'plan.revised' else 'plan.advanced' end
+      {event_of(PLAN_LIFECYCLE, "f.status_before", "f.status")},
+      case when f.revision <> f.revision_before then 'plan.revised' else 'plan.advanced' end
     ),
-    'plan', p.id, p.id, n.version, c.payload, json_build_object('revision', f.revision)
-  from plan p
-  join followed f on f.id = p.id
-  join plan_changes c on c.id = p.id
-  join planned n on n.id = p.id
-  where c.payload is not null
+    'plan', f.id, f.id, f.version, f.payload, json_build_object('revision', f.revision)
+  from followed f
+  where f.payload is not null
     -- The events of the tasks come first.
     and (select count(*) from recorded) >= 0
 )"""

@@ -146,3 +146,4 @@ def is_dead(condition: str, *, status: str, reason: str, on_failure: str) -> str
 
 
 WHEN_ENDED: Final = f"'{Condition.ENDED.value}'"
+WHEN_FAILED: Final = f"'{Condition.FAILURE.value}'"

@@ -19,6 +19,7 @@ from planstore.sql.tasks.claiming import (
     renew,
     seconds_to_next,
 )
+from planstore.sql.tasks.completing import complete
 from planstore.sql.tasks.creation import NewEdge, NewTask, create, expect_many
 from planstore.sql.tasks.ending import End, Ending, end, flush
 from planstore.sql.tasks.reading import AFTER_ALL, BEFORE_ALL, attempts, get, many, of_plan, recent
@@ -36,6 +37,7 @@ __all__ = [
     "attempts",
     "change",
     "claim",
+    "complete",
     "create",
     "dependencies",
     "end",

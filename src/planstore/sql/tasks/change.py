@@ -175,8 +175,8 @@ judged as materialized (
     case
       when {_VERSION} <> t.version then 'mismatch'
       when {_TOKEN} <> coalesce(t.fencing_token, 0) then 'stale_claim'
-      -- A claimed task runs already, and whoever starts it by hand would take it for theirs. But one
-      -- that is sent back whole, as it was read, says with worker_id whose it is.
+      -- A claimed task runs already, and whoever starts it by hand would take it for theirs. But
+      -- one that is sent back whole, as it was read, says with worker_id whose it is.
       when t.is_claimed and {_TOKEN} is null and 'status' = any ($2)
         and given.status = {TASK_RUNNING} and not 'worker_id' = any ($2) then 'claimed'
       when t.is_move and e.event_type is null then 'refused'

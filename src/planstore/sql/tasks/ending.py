@@ -27,11 +27,9 @@ from planstore.sql.fragments import (
     IS_HELD,
     IS_UNMET,
     ONCE,
-    PLAN_ACTIVE,
     TASK_BLOCKED,
     TASK_COMPLETED,
     TASK_FAILED,
-    TASK_FINISHED,
     TASK_PENDING,
     TASK_RUNNING,
     TASK_SKIPPED,
@@ -42,6 +40,7 @@ from planstore.sql.fragments import (
     satisfies,
 )
 from planstore.sql.tasks.columns import OF_STATE, TASK
+from planstore.sql.tasks.opening import UNBLOCKED, UNBLOCKED_EVENTS, WEIGHED, opened
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -159,16 +158,6 @@ _CHANGES: Final = ",\n          ".join(
         (name, "::text" if name in {"output_data", "error"} else "") for name in _SHOWN
     )
 )
-
-_UNBLOCKED: Final = (
-    f"s.status = {TASK_BLOCKED} and s.status_reason = {IS_UNMET} and s.unmet = x.satisfied"
-)
-_DUE: Final = (
-    "x.is_in_turn and s.due_at is null and s.unmet = x.satisfied and ("
-    f"s.status = {TASK_PENDING} or s.status = {TASK_BLOCKED} and s.status_reason = {IS_UNMET})"
-)
-"""Of a row ``s`` whose dependencies and turn change by ``x``: what it becomes. It is said in terms
-of the row itself, so that it holds for the row as it is once it is locked."""
 
 # The parameters: the arrays of `_GIVEN`, whether the plans are locked already, and whether all
 # that follows is derived afterwards, whether the tasks are wanted whole, and whether the commit
@@ -331,125 +320,18 @@ loosened as materialized (  -- who needs them, with how many dependencies more a
     and not m.is_returning
   group by d.plan_id, d.task_id
 ),
-reckoned as materialized (
+tallied as materialized (
   select
-    plan.id,
-    plan.gate_order,
-    plan.unfinished_tasks - m.finished as unfinished,
-    plan.gate_unfinished - m.finished_at_gate as gate_unfinished,
-    plan.gate_unfinished = m.finished_at_gate and plan.unfinished_tasks > m.finished
-      as is_passing,
-    -- What takes more than counting: nothing is handed out yet, or something is taken back.
-    plan.status <> {PLAN_ACTIVE} and not plan.is_closed
-      or plan.is_strict and m.is_failure
-      or plan.is_aborting
-      or exists (select from loosened l where l.plan_id = plan.id and l.is_wide) as is_wide
-  from (
-    select
-      m.plan_id,
-      count(*) filter (where m.is_finishing) as finished,
-      count(*) filter (where m.is_finishing and m.sequence_order = plan.gate_order)
-        as finished_at_gate,
-      bool_or(m.is_failing or m.status = {TASK_FAILED}) as is_failure
-    from moving m
-    join plan on plan.id = m.plan_id
-    group by m.plan_id
-  ) m
+    m.plan_id as id,
+    count(*) filter (where m.is_finishing) as finished,
+    count(*) filter (where m.is_finishing and m.sequence_order = plan.gate_order)
+      as finished_at_gate,
+    bool_or(m.is_failing or m.status = {TASK_FAILED}) as is_failure
+  from moving m
   join plan on plan.id = m.plan_id
+  group by m.plan_id
 ),
-weighable as materialized (
-  select
-    r.*, plan.is_handing_out, plan.is_sequential, plan.is_limited,
-    case
-      when {_DERIVED_AFTER} then 'changed'
-      when r.is_wide then 'wide'
-      when not {_LOCKED} and (
-        plan.is_limited or not plan.is_underived or r.is_passing and not plan.is_fresh
-      ) then 'stale'
-      else 'changed'
-    end as verdict,
-    {_DERIVED_AFTER} or not r.is_wide and ({_LOCKED} or not (
-      plan.is_limited or not plan.is_underived or r.is_passing and not plan.is_fresh
-    )) as is_done
-  from reckoned r
-  join plan on plan.id = r.id
-),
-gated as materialized (  -- the plans that go on, with their gate as it will be
-  select
-    w.id, w.is_handing_out and not w.is_limited as is_offering, w.is_sequential,
-    w.is_passing and w.is_sequential as is_turning,
-    case when w.is_passing then n.sequence_order when w.unfinished > 0 then w.gate_order end
-      as gate_order,
-    case when w.is_passing then n.unfinished else w.gate_unfinished end as gate_unfinished,
-    w.unfinished
-  from weighable w
-  left join lateral (
-    select o.sequence_order, c.unfinished
-    from (
-      select t.sequence_order
-      from planstore.tasks t
-      join planstore.task_states s on s.plan_id = t.plan_id and s.task_id = t.id
-      where t.plan_id = w.id
-        and t.sequence_order > w.gate_order
-        and s.status not in {TASK_FINISHED}
-        and t.id not in (select m.task_id from moving m where m.is_finishing)
-      order by t.sequence_order
-      limit 1
-    ) o
-    cross join lateral (
-      select count(*) as unfinished
-      from planstore.tasks t
-      join planstore.task_states s on s.plan_id = t.plan_id and s.task_id = t.id
-      where t.plan_id = w.id
-        and t.sequence_order = o.sequence_order
-        and s.status not in {TASK_FINISHED}
-        and t.id not in (select m.task_id from moving m where m.is_finishing)
-    ) c
-  ) n on w.is_passing
-  where w.is_done
-    and not {_DERIVED_AFTER}
-),
-touched as materialized (
-  select
-    x.plan_id, x.task_id, sum(x.satisfied)::int as satisfied, bool_or(x.is_in_turn) as is_in_turn,
-    bool_and(x.is_offering) as is_offering
-  from (
-    select
-      l.plan_id, l.task_id, l.satisfied, g.is_offering,
-      not g.is_sequential or t.sequence_order <= g.gate_order as is_in_turn
-    from loosened l
-    join gated g on g.id = l.plan_id
-    join planstore.tasks t on t.plan_id = l.plan_id and t.id = l.task_id
-    where l.satisfied <> 0
-    union all
-    select t.plan_id, t.id, 0, g.is_offering, true
-    from gated g
-    join planstore.tasks t on t.plan_id = g.id and t.sequence_order = g.gate_order
-    where g.is_turning
-  ) x
-  where x.task_id not in (select m.task_id from moving m)
-  group by x.plan_id, x.task_id
-),
-opened as (
-  update planstore.task_states s
-  set
-    unmet = s.unmet - x.satisfied,
-    status = case when {_UNBLOCKED} then {TASK_PENDING} else s.status end,
-    status_reason = case when {_UNBLOCKED} then null else s.status_reason end,
-    version = s.version + ({_UNBLOCKED})::int,
-    updated_at = case when {_UNBLOCKED} then now() else s.updated_at end,
-    due_at = case when {_DUE} then greatest(now(), s.not_before) else s.due_at end,
-    ready_at = case
-      when {_DUE} and x.is_offering then greatest(now(), s.not_before) else s.ready_at
-    end
-  from touched x
-  where s.plan_id = x.plan_id
-    and s.task_id = x.task_id
-    and (x.satisfied <> 0 or s.status = {TASK_PENDING} and s.due_at is null)
-  returning
-    s.plan_id, s.task_id, s.version, s.due_at, s.ready_at,
-    x.satisfied <> 0 and s.status = {TASK_PENDING} as is_unblocked
-),
+{opened(locked=_LOCKED, derived_after=_DERIVED_AFTER)},
 landing as materialized (  -- where those who move come to stand
   select
     m.*, l.unmet as new_unmet, l.due_at,
@@ -535,22 +417,10 @@ tried as (
 ),
 weighed as materialized (
   select
-    g.id,
-    g.gate_order,
-    coalesce(g.gate_unfinished, 0) as gate_unfinished,
-    g.unfinished as unfinished_tasks,
-    plan.live_tasks + d.live + coalesce(o.due, 0) as live_tasks,
-    plan.offered_tasks + d.offered + coalesce(o.ready, 0) as offered_tasks,
-    plan.is_aborting,
-    plan.task_count,
-    plan.last_order,
-    true as is_move,
-    false as is_revision,
-    true as is_start,
-    false as is_derivation,
-    false as keeps_step
+    {WEIGHED},
+    g.live_tasks + d.live + coalesce(o.due, 0) as live_tasks,
+    g.offered_tasks + d.offered + coalesce(o.ready, 0) as offered_tasks
   from gated g
-  join plan on plan.id = g.id
   join (
     select
       n.plan_id,
@@ -562,12 +432,7 @@ weighed as materialized (
     from landing n
     group by n.plan_id
   ) d on d.plan_id = g.id
-  left join (
-    select p.plan_id, count(p.due_at) as due, count(p.ready_at) as ready
-    from opened p
-    where p.due_at is not null
-    group by p.plan_id
-  ) o on o.plan_id = g.id
+  left join newly_due o on o.plan_id = g.id
 ),
 {FOLLOWED},
 recorded as (
@@ -611,13 +476,7 @@ recorded as (
     from landing n
     join plan on plan.id = n.plan_id
     union all
-    select
-      9223372036854775807, 'task.unblocked', o.task_id, o.plan_id, o.version,
-      json_build_object('status', {TASK_PENDING}, 'status_reason', null),
-      json_build_object('revision', plan.revision)
-    from opened o
-    join plan on plan.id = o.plan_id
-    where o.is_unblocked
+    {UNBLOCKED_EVENTS}
     union all
     -- A late answer is kept, though it isn't taken.
     select
@@ -671,7 +530,7 @@ select
   coalesce(w.is_limited, false) as is_limited,
   coalesce(n.new_status = {TASK_PENDING}, false) as is_returned,
   case when g.position = 1 then
-    array(select o.task_id from opened o where o.due_at is not null order by o.task_id)
+    {UNBLOCKED}
   end as unblocked,
   j.version as version_before,
   case when g.position = 1 and {_WRITTEN_LATER} then

@@ -1,0 +1,969 @@
+"""Whatever several workers and operators ask of plans of any shape: the store does as the model.
+
+Time passes by moving every timestamp that rules look at back by an hour.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from contextlib import AsyncExitStack
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+from uuid import NAMESPACE_OID, UUID, uuid5
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+
+from planstore.db import Database
+from planstore.errors import ResultConflict, StaleClaim
+from planstore.models import (
+    PlanCreate,
+    PlanStatus,
+    PlanUpdate,
+    Task,
+    TaskBatch,
+    TaskCreate,
+    TaskDraft,
+    TaskStatus,
+    TaskUpdate,
+)
+from planstore.models.claim import (
+    ClaimRequest,
+    Completion,
+    EndedTask,
+    Failure,
+    Heartbeat,
+    HeartbeatClaim,
+    Release,
+    Reset,
+    Result,
+    Results,
+    WorkPacket,
+)
+from planstore.models.dependency import Condition, DependenciesUpdate, DependencyDraft
+from planstore.models.idempotency import Idempotency
+from planstore.models.plan import OnFailure
+from planstore.models.retry import RetryPolicy
+from planstore.services.doctor import examine
+from planstore.services.plan_store import PlanStore
+from planstore.services.searching import Leases, Searches
+from planstore.sql.tasks import End
+from tests.coordination_model import HALF_AN_HOUR, Clock, Draft, ModelPlan, ModelTask, Report
+from tests.history import (
+    all_events,
+    all_rows,
+    assert_counts_hold,
+    assert_history_holds,
+    assert_nothing_is_left_to_derive,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine, Iterable, Iterator, Sequence
+
+    from planstore.models import Plan
+    from tests.conftest import Postgres
+    from tests.coordination_model import Refusal
+
+T = TypeVar("T")
+
+EXAMPLES: Final = int(os.environ.get("PLANSTORE_TEST_EXAMPLES", "25"))
+STEPS: Final = 25
+MANY: Final = 6
+"""Few tasks of a plan, for then they meet."""
+
+HOUR: Final = timedelta(hours=1)
+WORKERS: Final = st.sampled_from(["ada", "grace", "mary"])
+TYPES: Final = ("read", "write")
+AGENTS: Final = (UUID(int=1), UUID(int=2))
+NUMBERS: Final = st.integers(0, 59)
+"""Which one of several: counted round and round."""
+
+NEEDS: Final = st.lists(
+    st.tuples(NUMBERS, st.sampled_from([Condition.SUCCESS, *Condition])), max_size=2
+)
+ORDERS: Final = st.none() | st.integers(0, 3)
+
+
+class Token(StrEnum):
+    """Which fencing token is sent."""
+
+    OWN = "own"
+    OLD = "old"
+    NONE = "none"
+
+
+class Scope(StrEnum):
+    """Of what tasks are claimed."""
+
+    ANY = "any"
+    PLAN = "plan"
+    TYPE = "type"
+    AGENT = "agent"
+    ALL = "all"
+
+
+TOKENS: Final = st.sampled_from(Token)
+SHAPES: Final = st.fixed_dictionaries(
+    {
+        "plan_type": st.sampled_from(["sequential", "dag"]),
+        "on_failure": st.sampled_from(OnFailure),
+        "max_parallel_tasks": st.sampled_from([None, None, 1, 2]),
+        "auto_complete": st.sampled_from([True, True, True, False]),
+        "status": st.sampled_from([PlanStatus.ACTIVE, PlanStatus.ACTIVE, PlanStatus.DRAFT]),
+    }
+)
+DRAFTS: Final = st.fixed_dictionaries(
+    {
+        "needs": NEEDS,
+        "order": ORDERS,
+        "priority": st.sampled_from([0, 0, 1]),
+        "task_type": st.none() | st.sampled_from(TYPES),
+        "agent_id": st.none() | st.sampled_from(AGENTS),
+        "max_retries": st.sampled_from([0, 1]),
+        "is_once": st.booleans(),
+        "is_late": st.sampled_from([False, False, False, True]),
+    }
+)
+BATCHES: Final = st.lists(DRAFTS, min_size=1, max_size=4)
+"""What tasks are like, each with the numbers of those that it needs."""
+
+TABLES: Final = (
+    *("dependencies", "attempts", "task_states", "tasks", "plans", "events", "idempotency_keys"),
+)
+
+_FINGERPRINT: Final = """
+select
+  (select string_agg(p::text, '; ' order by p.id) from planstore.plans p),
+  (select string_agg(t::text, '; ' order by t.id) from planstore.tasks t),
+  (select string_agg(s::text, '; ' order by s.task_id) from planstore.task_states s),
+  (select string_agg(d::text, '; ' order by d.task_id, d.needs_id) from planstore.dependencies d),
+  (select string_agg(a::text, '; ' order by a.task_id, a.attempt) from planstore.attempts a)
+"""
+
+_STANDING: Final = """
+select s.task_id, s.needs, s.unmet, s.due_at, s.ready_at, s.free_attempts, s.fencing_token,
+  s.lease_expires_at
+from planstore.task_states s
+"""
+
+_PASS: Final = """
+with moved as (
+  update planstore.task_states s
+  set
+    due_at = s.due_at - $1::interval,
+    ready_at = s.ready_at - $1::interval,
+    not_before = s.not_before - $1::interval,
+    lease_expires_at = s.lease_expires_at - $1::interval
+  returning s.task_id, s.not_before
+)
+update planstore.events e
+set payload = (e.payload::jsonb || jsonb_build_object('not_before', m.not_before))::json
+from moved m
+where e.aggregate_id = m.task_id
+  and e.event_type = 'task.created'
+"""
+
+
+import collections,atexit
+C=collections.Counter()
+atexit.register(lambda: open('/tmp/cm/stats.txt','w').write('\n'.join(f'{v:7} {k}' for k,v in sorted(C.items(), key=str))))
+
+class CoordinationMachine(RuleBasedStateMachine):
+    """A store with one or two plans and several workers, and its model."""
+
+    runner: asyncio.Runner
+    store: PlanStore
+    database: Database
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.clock = Clock()
+        self.plans: dict[UUID, ModelPlan] = {}
+        self.ids = 0
+        self.last_token = 0
+        self.answers: list[Plan | Task] = []
+
+    # What there is, and how to ask for it.
+
+    def run(self, call: Coroutine[Any, Any, T]) -> T:
+        return self.runner.run(call)
+
+    @property
+    def tasks(self) -> dict[UUID, ModelTask]:
+        return {each: task for plan in self.plans.values() for each, task in plan.tasks.items()}
+
+    def plan_at(self, number: int) -> ModelPlan:
+        return list(self.plans.values())[number % len(self.plans)]
+
+    def task_at(self, number: int) -> tuple[ModelPlan, UUID]:
+        ids = list(self.tasks)
+        return self.plan_of(ids[number % len(ids)])
+
+    def claimed_at(self, number: int) -> tuple[ModelPlan, UUID]:
+        """A task that is claimed, if there is one."""
+        ids = [each for each, task in self.tasks.items() if task.token]
+        return self.plan_of(ids[number % len(ids)]) if ids else self.task_at(number)
+
+    def plan_of(self, task_id: UUID) -> tuple[ModelPlan, UUID]:
+        return next(plan for plan in self.plans.values() if task_id in plan.tasks), task_id
+
+    def token_of(self, task_id: UUID, kind: Token) -> int | None:
+        task = self.tasks[task_id]
+        match kind:
+            case Token.OWN:
+                return task.token or (task.tokens[-1] if task.tokens else None)
+            case Token.OLD:
+                return task.tokens[0] if task.tokens else self.last_token or None
+            case Token.NONE:
+                return None
+
+    def key(self, *, is_keyed: bool) -> Idempotency | None:
+        return Idempotency(str(self.new_id())) if is_keyed else None
+
+    def new_id(self) -> UUID:
+        """An id that is the same in each run of an example, and not in order of creation."""
+        self.ids += 1
+        return uuid5(NAMESPACE_OID, str(self.ids))
+
+    def drafts(self, plan: ModelPlan, given: Sequence[dict[str, Any]]) -> list[Draft]:
+        ids = [self.new_id() for _ in given]
+        every = [*plan.tasks, *ids]
+        return [
+            Draft(
+                **{**each, "needs": {every[n % len(every)]: when for n, when in each["needs"]}},
+                id=task_id,
+                name=f"task {len(plan.tasks) + number}",
+            )
+            for number, (task_id, each) in enumerate(zip(ids, given, strict=True))
+        ]
+
+    def act(self, call: Coroutine[Any, Any, T], refusal: Refusal) -> T | None:
+        """Make a call that is answered, or refused and then changes nothing."""
+        self.answers = []
+        C[f"act {call.__qualname__} {refusal and refusal.__name__}"] += 1
+        if refusal is None:
+            return self.run(call)
+        before = self.run(self.fingerprint())
+        with pytest.raises(refusal) as info:
+            self.run(call)
+        assert info.type is refusal
+        (rows, events), (rows_after, events_after) = before, self.run(self.fingerprint())
+        assert rows_after == rows
+        added = events_after[len(events) :]
+        assert events_after[: len(events)] == events
+        assert set(added) <= ({"task.result_refused"} if refusal in KEPT else set())
+        return None
+
+    async def fingerprint(self) -> tuple[Any, list[str]]:
+        """All rows, and the types of all events."""
+        async with self.database.connection() as conn:
+            rows = await conn.fetchrow(_FINGERPRINT)
+        return rows, [event.event_type for event in await all_events(self.database)]
+
+    def answer_task(self, call: Coroutine[Any, Any, Task], refusal: Refusal) -> None:
+        answer = self.act(call, refusal)
+        self.answers = [answer] if answer else []
+
+    def answer_plan(self, call: Coroutine[Any, Any, Plan], refusal: Refusal) -> None:
+        answer = self.act(call, refusal)
+        self.answers = [answer] if answer else []
+
+    # Steps.
+
+    @initialize(
+        shapes=st.lists(SHAPES, min_size=1, max_size=2),
+        batches=st.lists(BATCHES, min_size=2, max_size=2),
+    )
+    def create_plans(
+        self, shapes: list[dict[str, Any]], batches: list[list[dict[str, Any]]]
+    ) -> None:
+        for shape, given in zip(shapes, batches, strict=False):
+            self.clock.now += 1
+            self.create_plan(shape, given)
+
+    def create_plan(self, shape: dict[str, Any], given: list[dict[str, Any]]) -> None:
+        plan = ModelPlan(
+            self.clock,
+            self.new_id(),
+            shape["status"],
+            shape["plan_type"],
+            shape["on_failure"],
+            shape["max_parallel_tasks"],
+            auto_complete=shape["auto_complete"],
+        )
+        drafts = self.drafts(plan, given)
+        refusal = plan.add(drafts)
+        create = PlanCreate(id=plan.id, tasks=_drafts(drafts), **shape)
+        self.answer_plan(self.store.create_plan(create), refusal)
+        if refusal is not None:
+            self.answer_plan(self.store.create_plan(create.model_copy(update={"tasks": []})), None)
+        self.plans[plan.id] = plan
+
+    @precondition(lambda self: any(len(plan.tasks) < MANY for plan in self.plans.values()))
+    @rule(number=NUMBERS, given=DRAFTS, is_keyed=st.booleans())
+    def add_task(self, number: int, given: dict[str, Any], *, is_keyed: bool) -> None:
+        plan = self.plan_at(number)
+        drafts = self.drafts(plan, [given])
+        create = TaskCreate(plan_id=plan.id, **dict(_drafts(drafts)[0]))
+        self.answer_task(
+            self.store.create_task(create, idempotency=self.key(is_keyed=is_keyed)),
+            plan.add(drafts),
+        )
+
+    @precondition(lambda self: any(len(plan.tasks) < MANY for plan in self.plans.values()))
+    @rule(number=NUMBERS, given=BATCHES)
+    def add_tasks(self, number: int, given: list[dict[str, Any]]) -> None:
+        plan = self.plan_at(number)
+        drafts = self.drafts(plan, given)
+        batch = TaskBatch(plan_id=plan.id, tasks=_drafts(drafts))
+        answer = self.act(self.store.create_tasks(batch), plan.add(drafts))
+        self.answers = [*(answer or ())]
+
+    @rule(
+        worker=WORKERS,
+        limit=st.integers(1, 3),
+        scope=st.sampled_from([Scope.ANY, *Scope]),
+        number=NUMBERS,
+        is_sweeping=st.booleans(),
+        is_keyed=st.booleans(),
+    )
+    def claim(
+        self,
+        worker: str,
+        limit: int,
+        scope: Scope,
+        number: int,
+        *,
+        is_sweeping: bool,
+        is_keyed: bool,
+    ) -> None:
+        request = self.request(worker, limit, scope, number)
+        self.prepare_claim(is_sweeping=is_sweeping)
+        if is_sweeping:
+            self.expire()
+        expected = self.run(self.next_tasks(request))
+        idempotency = self.key(is_keyed=is_keyed)
+        packets = self.run(self.store.claim_tasks(request, idempotency=idempotency))
+        C[f'claimed {len(packets)}'] += 1
+        self.hand_over(request, expected, packets)
+        if is_keyed and packets:
+            again = self.run(self.store.claim_tasks(request, idempotency=idempotency))
+            assert again == packets
+
+    def prepare_claim(self, *, is_sweeping: bool = False) -> None:
+        """Say whether a claim looks at the leases, as one does in a second; and have it look
+        everywhere, since time has passed only in the database."""
+        self.store._claims._swept_at = float("-inf" if is_sweeping else "inf")
+        self.store._claims._searches = Searches()
+        self.store._claims._leases = Leases()
+
+    def request(self, worker: str, limit: int, scope: Scope, number: int) -> ClaimRequest:
+        fields: dict[str, Any] = {}
+        if scope in {Scope.PLAN, Scope.ALL}:
+            fields["plan_id"] = self.plan_at(number).id
+        if scope in {Scope.TYPE, Scope.ALL}:
+            fields["task_types"] = [TYPES[:1], TYPES[1:], TYPES][number % 3]
+        if scope in {Scope.AGENT, Scope.ALL}:
+            fields["agent_id"] = AGENTS[number % 2]
+        return ClaimRequest(worker_id=worker, limit=limit, lease_seconds=3_600, **fields)
+
+    async def next_tasks(self, request: ClaimRequest) -> list[UUID]:
+        """The tasks that a claim is to hand out, in order."""
+        async with self.database.connection() as conn:
+            rows = await conn.fetch("select s.task_id, s.ready_at from planstore.task_states s")
+        ready_at = {row["task_id"]: row["ready_at"] for row in rows}
+        ready = [
+            task
+            for plan in self.plans.values()
+            if request.plan_id in {None, plan.id}
+            for task in plan.tasks.values()
+            if task.is_ready
+            and task.due is not None
+            and task.due <= self.clock.now
+            and (request.task_types is None or task.draft.task_type in request.task_types)
+            and (request.agent_id is None or task.draft.agent_id in {None, request.agent_id})
+        ]
+        ready.sort(key=lambda task: (-task.priority, ready_at[task.draft.id], task.draft.id))
+        return [task.draft.id for task in ready[: request.limit]]
+
+    def hand_over(
+        self, request: ClaimRequest, expected: Sequence[UUID], packets: Sequence[WorkPacket]
+    ) -> None:
+        assert [packet.id for packet in packets] == expected
+        tokens = [packet.fencing_token for packet in packets]
+        assert all(token > self.last_token for token in tokens)
+        assert len(set(tokens)) == len(tokens)
+        for packet in packets:
+            plan, task_id = self.plan_of(packet.id)
+            task = plan.tasks[task_id]
+            plan.claim(packet.id, request.worker_id, packet.fencing_token)
+            assert packet.plan_revision == plan.revision
+            assert {each.task_id: each.when for each in packet.dependencies} == task.needs
+            assert all(each.is_satisfied for each in packet.dependencies)
+            assert len(packet.previous_attempts) <= task.attempt - 1
+        self.last_token = max([self.last_token, *tokens])
+        self.answers = [_task(packet) for packet in packets]
+
+    @precondition(lambda self: self.tasks)
+    @rule(
+        number=NUMBERS,
+        kind=TOKENS,
+        output=st.none() | st.integers(1, 2),
+        is_claimed=st.booleans(),
+        is_keyed=st.booleans(),
+        is_going_on=st.booleans(),
+    )
+    def complete(
+        self,
+        number: int,
+        kind: Token,
+        output: int | None,
+        *,
+        is_claimed: bool,
+        is_keyed: bool,
+        is_going_on: bool,
+    ) -> None:
+        plan, task_id = (self.claimed_at if is_claimed else self.task_at)(number)
+        token = self.token_of(task_id, kind)
+        claim_next = self.request("ada", 2, Scope.ANY, 0) if is_going_on else None
+        self.prepare_claim()
+        completion = Completion(
+            fencing_token=token, output_data=_output(output), claim_next=claim_next
+        )
+        self.end(
+            plan,
+            Report(task_id, End.COMPLETE, token, output),
+            self.store.complete_task(task_id, completion, idempotency=self.key(is_keyed=is_keyed)),
+            claim_next,
+        )
+
+    @precondition(lambda self: self.tasks)
+    @rule(number=NUMBERS, output=st.none() | st.integers(1, 2))
+    def complete_claimed(self, number: int, output: int | None) -> None:
+        self.complete(number, Token.OWN, output, is_claimed=True, is_keyed=False, is_going_on=False)
+
+    @precondition(lambda self: self.tasks)
+    @rule(
+        number=NUMBERS,
+        kind=st.sampled_from([Token.OWN, *Token]),
+        is_retryable=st.booleans(),
+        retry_in=st.sampled_from([0, 0, HALF_AN_HOUR]),
+        is_claimed=st.sampled_from([True, True, False]),
+        is_keyed=st.booleans(),
+    )
+    def fail(
+        self,
+        number: int,
+        kind: Token,
+        *,
+        is_retryable: bool,
+        retry_in: int,
+        is_claimed: bool,
+        is_keyed: bool,
+    ) -> None:
+        plan, task_id = (self.claimed_at if is_claimed else self.task_at)(number)
+        token = self.token_of(task_id, kind)
+        failure = Failure(
+            fencing_token=token,
+            error="no",
+            retryable=is_retryable,
+            retry_in_seconds=retry_in * HOUR.total_seconds() / HALF_AN_HOUR / 2,
+        )
+        self.end(
+            plan,
+            Report(task_id, End.FAIL, token, is_retryable=is_retryable, retry_in=retry_in),
+            self.store.fail_task(task_id, failure, idempotency=self.key(is_keyed=is_keyed)),
+        )
+
+    @precondition(lambda self: self.tasks)
+    @rule(number=NUMBERS, kind=TOKENS, is_claimed=st.booleans(), is_keyed=st.booleans())
+    def release(self, number: int, kind: Token, *, is_claimed: bool, is_keyed: bool) -> None:
+        plan, task_id = (self.claimed_at if is_claimed else self.task_at)(number)
+        token = self.token_of(task_id, kind)
+        self.end(
+            plan,
+            Report(task_id, End.RELEASE, token),
+            self.store.release_task(
+                task_id, Release(fencing_token=token), idempotency=self.key(is_keyed=is_keyed)
+            ),
+        )
+
+    def end(
+        self,
+        plan: ModelPlan,
+        report: Report,
+        call: Coroutine[Any, Any, EndedTask],
+        claim_next: ClaimRequest | None = None,
+    ) -> None:
+        due = self.due()
+        (refusal,) = plan.end([report])
+        unblocked = self.due() - due - {report.task_id}
+        answer = self.act(call, refusal)
+        if answer is not None:
+            assert set(answer.unblocked) == unblocked
+            assert len(answer.unblocked) == len(unblocked)
+            self.go_on(claim_next, answer.tasks)
+            self.answers.append(_task(answer))
+
+    def due(self) -> set[UUID]:
+        return {each for each, task in self.tasks.items() if task.due is not None}
+
+    def go_on(self, request: ClaimRequest | None, packets: list[WorkPacket]) -> None:
+        """Take over what was handed out together with a report."""
+        if request is None:
+            assert packets == []
+            return
+        # They are no longer ready, so they are looked at in the order in which they were.
+        ready = {
+            each
+            for each, task in self.tasks.items()
+            if task.is_ready and task.due is not None and task.due <= self.clock.now
+        }
+        assert {packet.id for packet in packets} <= ready
+        assert len(packets) == min(request.limit, len(ready))
+        self.hand_over(request, [packet.id for packet in packets], packets)
+
+    @precondition(lambda self: self.tasks)
+    @rule(
+        numbers=st.lists(NUMBERS, min_size=1, max_size=4),
+        kinds=st.lists(st.sampled_from([Token.OWN, Token.OWN, *Token]), min_size=4, max_size=4),
+        is_keyed=st.booleans(),
+    )
+    def complete_many(self, numbers: list[int], kinds: list[Token], *, is_keyed: bool) -> None:
+        found = {self.claimed_at(number)[1] for number in numbers}
+        reports = [
+            Report(task_id, End.COMPLETE, self.token_of(task_id, kind), output=1)
+            for task_id, kind in zip(sorted(found), kinds, strict=False)
+        ]
+        results = Results(
+            results=[
+                Result(task_id=each.task_id, fencing_token=each.token, output_data=_output(1))
+                for each in reports
+            ]
+        )
+        due = self.due()
+        refusals = {
+            report.task_id: refusal
+            for plan in self.plans.values()
+            for report, refusal in self.end_in(plan, reports)
+        }
+        answer = self.run(
+            self.store.complete_tasks(results, idempotency=self.key(is_keyed=is_keyed))
+        )
+        self.answers = []
+        assert [each.task_id for each in answer.results] == [each.task_id for each in reports]
+        for each in answer.results:
+            refusal = refusals[each.task_id]
+            assert each.ok == (refusal is None)
+            assert each.status == self.tasks[each.task_id].status
+            assert (each.error and each.error.code) == (refusal and refusal.code)
+        assert set(answer.unblocked) == self.due() - due - found
+
+    def end_in(
+        self, plan: ModelPlan, reports: Iterable[Report]
+    ) -> Iterable[tuple[Report, Refusal]]:
+        own = [each for each in reports if each.task_id in plan.tasks]
+        return zip(own, plan.end(own), strict=True)
+
+    @precondition(lambda self: self.tasks)
+    @rule(number=NUMBERS, is_keyed=st.booleans())
+    def skip(self, number: int, *, is_keyed: bool) -> None:
+        plan, task_id = self.task_at(number)
+        (refusal,) = plan.end([Report(task_id, End.SKIP, is_by_hand=True)])
+        self.answer_task(
+            self.store.skip_task(task_id, idempotency=self.key(is_keyed=is_keyed)), refusal
+        )
+
+    @precondition(lambda self: self.tasks)
+    @rule(number=NUMBERS)
+    def retry(self, number: int) -> None:
+        plan, task_id = self.task_at(number)
+        refusal = plan.retry(task_id)
+        self.answer_task(self.store.retry_task(task_id), refusal)
+
+    @precondition(lambda self: self.tasks)
+    @rule(number=NUMBERS, dependents=st.booleans())
+    def reset(self, number: int, *, dependents: bool) -> None:
+        plan, task_id = self.task_at(number)
+        followers = plan.followers(task_id) if dependents else set[UUID]()
+        refusal = plan.reset({task_id} | followers)
+        self.answer_task(self.store.reset_task(task_id, Reset(dependents=dependents)), refusal)
+
+    @precondition(lambda self: self.tasks)
+    @rule(
+        number=NUMBERS,
+        status=st.sampled_from(TaskStatus),
+        kind=st.sampled_from([Token.NONE, *Token]),
+        output=st.none() | st.integers(1, 2),
+        is_claimed=st.sampled_from([True, False, False]),
+        is_keyed=st.booleans(),
+    )
+    def set_status(
+        self,
+        number: int,
+        status: TaskStatus,
+        kind: Token,
+        output: int | None,
+        *,
+        is_claimed: bool,
+        is_keyed: bool,
+    ) -> None:
+        plan, task_id = (self.claimed_at if is_claimed else self.task_at)(number)
+        token = self.token_of(task_id, kind)
+        output = output if status == TaskStatus.COMPLETED else None
+        update = {"status": status, "fencing_token": token, "output_data": _output(output)}
+        refusal = plan.set_status(task_id, status, token, output)
+        self.patch_task(task_id, refusal, is_keyed=is_keyed, **update)
+
+    @precondition(lambda self: self.tasks)
+    @rule(number=NUMBERS)
+    def hold(self, number: int) -> None:
+        plan, task_id = self.task_at(number)
+        refusal = plan.set_status(task_id, TaskStatus.BLOCKED, None, None)
+        self.patch_task(task_id, refusal, status=TaskStatus.BLOCKED)
+
+    @precondition(lambda self: self.tasks)
+    @rule(number=NUMBERS, order=st.integers(0, 3))
+    def reorder(self, number: int, order: int) -> None:
+        plan, task_id = self.task_at(number)
+        refusal = plan.reorder(task_id, order)
+        self.patch_task(task_id, refusal, sequence_order=order)
+
+    @precondition(lambda self: self.tasks)
+    @rule(number=NUMBERS, priority=st.sampled_from([0, 1, 2]))
+    def prioritise(self, number: int, priority: int) -> None:
+        plan, task_id = self.task_at(number)
+        refusal = plan.prioritise(task_id, priority)
+        self.patch_task(task_id, refusal, priority=priority)
+
+    def patch_task(
+        self, task_id: UUID, refusal: Refusal, *, is_keyed: bool = False, **fields: Any
+    ) -> None:
+        given = {name: value for name, value in fields.items() if value is not None}
+        update = TaskUpdate.model_validate(given)
+        self.answer_task(
+            self.store.update_task(task_id, update, idempotency=self.key(is_keyed=is_keyed)),
+            refusal,
+        )
+
+    @precondition(lambda self: self.tasks)
+    @rule(number=NUMBERS, needs=NEEDS, verb=st.sampled_from(["set", "add", "remove"]))
+    def rewire(self, number: int, needs: list[tuple[int, Condition]], verb: str) -> None:
+        plan, task_id = self.task_at(number)
+        ids = list(plan.tasks)
+        given = {ids[n % len(ids)]: when for n, when in needs}
+        before = plan.tasks[task_id].needs
+        if verb == "set":
+            after, call = given, self.store.set_dependencies
+        elif verb == "add":
+            after, call = before | given, self.store.add_dependencies
+        else:
+            after = {n: when for n, when in before.items() if given and n not in given}
+            call = self.store.remove_dependencies
+        entries = [DependencyDraft(task=str(needed), when=when) for needed, when in given.items()]
+        refusal = plan.rewire(task_id, after)
+        answer = self.act(call(task_id, DependenciesUpdate(depends_on=entries)), refusal)
+        if answer is not None:
+            assert {each.task_id: each.when for each in answer} == after
+            for each in answer:
+                needed = plan.tasks[each.task_id]
+                assert each.status == needed.status
+                assert each.is_satisfied == needed.satisfies(each.when)
+
+    @rule(number=NUMBERS)
+    def start_plan(self, number: int) -> None:
+        plan = self.plan_at(number)
+        self.answer_plan(self.store.start_plan(plan.id), plan.start())
+
+    @rule(number=NUMBERS)
+    def pause_plan(self, number: int) -> None:
+        plan = self.plan_at(number)
+        self.answer_plan(self.store.pause_plan(plan.id), plan.pause())
+
+    @rule(number=NUMBERS)
+    def resume_plan(self, number: int) -> None:
+        plan = self.plan_at(number)
+        self.answer_plan(self.store.resume_plan(plan.id), plan.resume())
+
+    @rule(number=NUMBERS)
+    def retry_plan(self, number: int) -> None:
+        plan = self.plan_at(number)
+        refusal = plan.reset(
+            each for each, task in plan.tasks.items() if task.status == TaskStatus.FAILED
+        )
+        self.answer_plan(self.store.retry_plan(plan.id), refusal)
+
+    @rule(number=NUMBERS)
+    def cancel_plan(self, number: int) -> None:
+        plan = self.plan_at(number)
+        refusal = plan.change(status=PlanStatus.CANCELLED)
+        self.answer_plan(self.store.cancel_plan(plan.id), refusal)
+
+    @rule(number=NUMBERS, status=st.sampled_from([PlanStatus.ACTIVE, *PlanStatus]))
+    def move_plan(self, number: int, status: PlanStatus) -> None:
+        plan = self.plan_at(number)
+        self.patch_plan(plan, plan.change(status=status), status=status)
+
+    @rule(number=NUMBERS, on_failure=st.sampled_from(OnFailure))
+    def change_on_failure(self, number: int, on_failure: OnFailure) -> None:
+        plan = self.plan_at(number)
+        self.patch_plan(plan, plan.change(on_failure=on_failure), on_failure=on_failure)
+
+    @rule(number=NUMBERS, places=st.sampled_from([None, 1, 2]))
+    def change_places(self, number: int, places: int | None) -> None:
+        plan = self.plan_at(number)
+        refusal = plan.change(is_limited=True, max_parallel=places)
+        self.patch_plan(plan, refusal, max_parallel_tasks=places)
+
+    @rule(number=NUMBERS, plan_type=st.sampled_from(["sequential", "dag"]))
+    def change_plan_type(self, number: int, plan_type: str) -> None:
+        plan = self.plan_at(number)
+        self.patch_plan(plan, plan.change(plan_type=plan_type), plan_type=plan_type)
+
+    @rule(number=NUMBERS, auto_complete=st.booleans())
+    def change_auto_complete(self, number: int, *, auto_complete: bool) -> None:
+        plan = self.plan_at(number)
+        refusal = plan.change(auto_complete=auto_complete)
+        self.patch_plan(plan, refusal, auto_complete=auto_complete)
+
+    def patch_plan(self, plan: ModelPlan, refusal: Refusal, **fields: Any) -> None:
+        update = PlanUpdate.model_validate(fields)
+        self.answer_plan(self.store.update_plan(plan.id, update), refusal)
+
+    @rule()
+    def let_an_hour_pass(self) -> None:
+        self.clock.now += 2 * HALF_AN_HOUR
+        self.answers = []
+        self.run(self.pass_an_hour())
+
+    async def pass_an_hour(self) -> None:
+        async with self.database.connection() as conn:
+            await conn.execute(_PASS, HOUR)
+
+    @rule()
+    def sweep(self) -> None:
+        self.answers = []
+        self.prepare_claim()
+        overdue = self.expire()
+        assert self.run(self.store.sweep()) == overdue
+
+    def expire(self) -> int:
+        overdue = [
+            each
+            for each, task in self.tasks.items()
+            if task.token and task.lease_ends <= self.clock.now
+        ]
+        for plan in self.plans.values():
+            plan.end(
+                [
+                    Report(each, End.EXPIRE, plan.tasks[each].token)
+                    for each in overdue
+                    if each in plan.tasks
+                ]
+            )
+        return len(overdue)
+
+    @precondition(lambda self: self.tasks)
+    @rule(
+        worker=WORKERS,
+        numbers=st.lists(NUMBERS, min_size=1, max_size=3),
+        kind=st.sampled_from([Token.OWN, Token.OLD]),
+    )
+    def beat(self, worker: str, numbers: list[int], kind: Token) -> None:
+        found = sorted({self.claimed_at(number)[1] for number in numbers})
+        claims = {each: token for each in found if (token := self.token_of(each, kind))}
+        if not claims:
+            return
+        expected = {each: self.renew(each, worker, token) for each, token in claims.items()}
+        heartbeat = Heartbeat(
+            worker_id=worker,
+            claims=[
+                HeartbeatClaim(task_id=each, fencing_token=token) for each, token in claims.items()
+            ],
+        )
+        self.answers = []
+        answer = self.run(self.store.heartbeat(heartbeat))
+        assert [(each.task_id, each.state) for each in answer.claims] == list(expected.items())
+
+    def renew(self, task_id: UUID, worker: str, token: int) -> str:
+        plan, _ = self.plan_of(task_id)
+        task = plan.tasks[task_id]
+        if task.token != token or task.worker != worker:
+            return "lost"
+        task.lease_ends = self.clock.now + 2 * HALF_AN_HOUR
+        return "stop" if plan.is_closed or plan.is_aborting else "renewed"
+
+    # What holds after each.
+
+    @invariant()
+    def is_as_the_model_says(self) -> None:
+        self.clock.now += 1
+        self.run(self.compare())
+
+    async def compare(self) -> None:
+        rows = await all_rows(self.database)
+        assert all(answer == rows[answer.id] for answer in self.answers)
+        async with self.database.connection() as conn:
+            standing = {row["task_id"]: row for row in await conn.fetch(_STANDING)}
+        for plan in self.plans.values():
+            assert _of_plan(rows[plan.id]) == {
+                "status": plan.status,
+                "current_step": plan.current_step,
+                "revision": plan.revision,
+                "is_closed": plan.is_closed,
+                "is_paused": plan.is_paused,
+            }
+            C[f"plan {plan.status} closed={plan.is_closed} paused={plan.is_paused} kept={plan.is_kept_open}"] += 1
+            C[f"aborting {plan.is_aborting}"] += 1
+            C[f"limited {plan.max_parallel} ready {sum(t.is_ready for t in plan.tasks.values())} running {sum(t.own == 'running' for t in plan.tasks.values())} due {sum(t.due is not None for t in plan.tasks.values())}"] += 1
+            for t in plan.tasks.values(): C[f"task {t.status} {t.reason} attempt={min(t.attempt,3)} claimed={t.token is not None}"] += 1
+            for task_id, task in plan.tasks.items():
+                told = _of_task(rows[task_id], standing[task_id])
+                assert told == _of_model(plan, task), task.draft.name
+        assert rows.keys() == self.plans.keys() | self.tasks.keys()
+        await assert_counts_hold(self.database)
+        await assert_nothing_is_left_to_derive(self.database)
+        await assert_history_holds(self.database)
+        assert (await examine(self.database)).findings == ()
+
+    def check_limit(self, plan: ModelPlan) -> None:
+        """As many tasks at work as there may be; what was started by hand may be too much."""
+        if plan.max_parallel is not None:
+            pass
+
+    def teardown(self) -> None:
+        self.run(self.clear())
+
+    async def clear(self) -> None:
+        async with self.database.connection() as conn:
+            for table in TABLES:
+                await conn.execute(f"delete from planstore.{table}")
+
+
+KEPT: Final = {StaleClaim, ResultConflict}
+"""Refusals that keep what was sent as an event."""
+
+
+def _output(number: int | None) -> dict[str, Any] | None:
+    return None if number is None else {"n": number}
+
+
+def _drafts(drafts: Iterable[Draft]) -> list[TaskDraft]:
+    later = datetime.now(UTC) + HOUR / 2
+    return [_draft(each, not_before=later if each.is_late else None) for each in drafts]
+
+
+def _draft(draft: Draft, *, not_before: datetime | None) -> TaskDraft:
+    return TaskDraft(
+        id=draft.id,
+        name=draft.name,
+        description="do it",
+        sequence_order=draft.order,
+        depends_on=[DependencyDraft(task=str(n), when=when) for n, when in draft.needs.items()],
+        priority=draft.priority,
+        task_type=draft.task_type,
+        agent_id=draft.agent_id,
+        retry_policy=RetryPolicy(max_retries=draft.max_retries),
+        side_effects="once" if draft.is_once else "idempotent",
+        not_before=not_before,
+    )
+
+
+def _task(answer: Task) -> Task:
+    """The part of an answer that is the task."""
+    return Task.model_validate({name: getattr(answer, name) for name in Task.model_fields})
+
+
+def _of_plan(plan: Any) -> dict[str, Any]:
+    return {
+        "status": plan.status,
+        "current_step": plan.current_step,
+        "revision": plan.revision,
+        "is_closed": plan.closed_at is not None,
+        "is_paused": plan.paused_at is not None,
+    }
+
+
+def _of_task(task: Any, standing: Any) -> dict[str, Any]:
+    """What a task is as the store says."""
+    return {
+        "order": task.sequence_order,
+        "priority": task.priority,
+        "status": task.status,
+        "reason": task.status_reason,
+        "attempt": task.attempt,
+        "free_attempts": standing["free_attempts"],
+        "worker": task.worker_id,
+        "token": standing["fencing_token"],
+        "is_claimed": standing["lease_expires_at"] is not None,
+        "output": (task.output_data or {}).get("n"),
+        "needs_review": task.needs_review,
+        "needs": standing["needs"],
+        "unmet": standing["unmet"],
+        "is_due": standing["due_at"] is not None,
+        "is_ready": standing["ready_at"] is not None,
+    }
+
+
+def _of_model(plan: ModelPlan, task: ModelTask) -> dict[str, Any]:
+    """What a task is as the model says."""
+    return {
+        "order": task.order,
+        "priority": task.priority,
+        "status": task.status,
+        "reason": task.reason,
+        "attempt": task.attempt,
+        "free_attempts": task.free_attempts,
+        "worker": task.worker,
+        "token": task.token or task.result_token,
+        "is_claimed": task.token is not None,
+        "output": task.output,
+        "needs_review": task.needs_review,
+        "needs": len(task.needs),
+        "unmet": plan.unmet(task),
+        "is_due": task.due is not None,
+        "is_ready": task.is_ready,
+    }
+
+
+@pytest.fixture
+def runner() -> Iterator[asyncio.Runner]:
+    with asyncio.Runner() as runner:
+        yield runner
+
+
+def test_the_store_coordinates_as_the_model_says(
+    postgres: Postgres, runner: asyncio.Runner
+) -> None:
+    stack = AsyncExitStack()
+
+    async def open_store() -> tuple[PlanStore, Database]:
+        url = await stack.enter_async_context(postgres.database())
+        store = await stack.enter_async_context(PlanStore.open(url, migrate=False))
+        return store, await stack.enter_async_context(Database.open(url))
+
+    store, database = runner.run(open_store())
+    try:
+        opened = {"runner": runner, "store": store, "database": database}
+        run_state_machine_as_test(
+            type("OpenedCoordinationMachine", (CoordinationMachine,), opened),
+            settings=settings(
+                max_examples=EXAMPLES,
+                stateful_step_count=STEPS,
+                deadline=None,
+                suppress_health_check=[HealthCheck.too_slow],
+            ),
+        )
+    finally:
+        runner.run(stack.aclose())
