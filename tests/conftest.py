@@ -121,3 +121,10 @@ async def store(database_url: str) -> AsyncIterator[PlanStore]:
     """The store on a database of its own."""
     async with PlanStore.open(database_url, migrate=False) as store:
         yield store
+
+
+@pytest.fixture
+async def elsewhere(database_url: str) -> AsyncIterator[PlanStore]:
+    """The same store as another process has it: they share nothing but the database."""
+    async with PlanStore.open(database_url, migrate=False) as store:
+        yield store

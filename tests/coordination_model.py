@@ -367,6 +367,11 @@ class ModelPlan:
             return InvalidTransition
         return self.reset([task_id] if status == TaskStatus.FAILED else [])
 
+    def retry_all(self) -> Refusal:
+        return self.reset(
+            each for each, task in self.tasks.items() if task.status == TaskStatus.FAILED
+        )
+
     def followers(self, task_id: UUID) -> set[UUID]:
         """All that need the task, directly or not."""
         found: set[UUID] = set()
@@ -393,8 +398,7 @@ class ModelPlan:
         status: PlanStatus | None = None,
         plan_type: str | None = None,
         on_failure: OnFailure | None = None,
-        is_limited: bool = False,
-        max_parallel: int | None = None,
+        max_parallel_tasks: int | None = -1,
         auto_complete: bool | None = None,
     ) -> Refusal:
         target = self.status if status is None else status
@@ -404,7 +408,8 @@ class ModelPlan:
             return DependencyCycle
         self.plan_type = plan_type or self.plan_type
         self.on_failure = on_failure or self.on_failure
-        self.max_parallel = max_parallel if is_limited else self.max_parallel
+        if max_parallel_tasks != -1:
+            self.max_parallel = max_parallel_tasks
         self.auto_complete = self.auto_complete if auto_complete is None else auto_complete
         if status in FINAL:
             self.is_closed, self.is_kept_open = True, False

@@ -200,20 +200,22 @@ async def _serve(
     postgres: EmbeddedPostgres | None,
     started: Callable[[str], None],
 ) -> None:
+    limits = Limits(
+        steps=settings.max_steps,
+        description=settings.max_description,
+        json_depth=settings.max_json_depth,
+    )
     async with PlanStore.open(
         url,
         pool_size=settings.pool_size,
         is_pooled=settings.pooler == "transaction",
         listen_url=settings.listen_url.get_secret_value() if settings.listen_url else None,
         max_limit=settings.max_limit,
+        limits=limits,
     ) as store:
         context = Context(
             store,
-            limits=Limits(
-                steps=settings.max_steps,
-                description=settings.max_description,
-                json_depth=settings.max_json_depth,
-            ),
+            limits=limits,
             max_body=settings.max_body_bytes,
             max_batch_body=settings.max_batch_body_bytes,
         )

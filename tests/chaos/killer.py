@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from tests.chaos.stage import Stage
 
 _WEIGHTS: Final = {
-    "a worker": 5,
-    "a server": 3,
+    "a worker": 6,
+    "a server": 4,
     "all servers": 1,
     "the postmaster": 1,
     "a PostgreSQL process": 1,

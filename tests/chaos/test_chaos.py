@@ -67,7 +67,7 @@ def test_nothing_is_lost_or_done_twice_whoever_is_killed(place: Path) -> None:
         killer = Killer(stage, chance)
         over = time.monotonic() + SECONDS
         while time.monotonic() < over:
-            time.sleep(chance.uniform(0.1, 1.2))
+            time.sleep(chance.uniform(0.1, 1.5))
             killer.strike()
             stage.raise_the_fallen()
         _say(f"killed: {dict(killer.kills)}")

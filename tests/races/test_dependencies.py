@@ -201,10 +201,14 @@ async def test_a_dependency_that_is_exchanged_while_the_old_one_completes_is_wai
 
 @pytest.mark.parametrize("parts", [(2,), (1, 1)])
 async def test_a_task_is_unblocked_once_by_the_last_of_what_it_needs(
-    store: PlanStore, database: Database, database_url: str, parts: tuple[int, ...]
+    store: PlanStore,
+    elsewhere: PlanStore,
+    database: Database,
+    database_url: str,
+    parts: tuple[int, ...],
 ) -> None:
     plan, tasks = await woven(store, {"a": [], "b": [], "c": ["a", "b"], "d": ["c"]})
-    packets = iter(await claim(store))
+    packets = iter(await claim(elsewhere))
     batches = [[next(packets) for _ in range(part)] for part in parts]
 
     async with behind_plan(database_url, plan.id) as queue:

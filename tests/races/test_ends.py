@@ -37,12 +37,15 @@ async def _stays_healthy(database: Database) -> AsyncIterator[None]:
 
 
 @pytest.fixture
-async def packet(store: PlanStore) -> WorkPacket:
-    """A task that runs under a claim, in a plan with another one after it."""
+async def packet(store: PlanStore, elsewhere: PlanStore) -> WorkPacket:
+    """A task that runs under a claim, in a plan with another one after it.
+
+    It was claimed elsewhere, for within one process those who end runs of a plan take turns.
+    """
     plan = await plan_of(store)
     await task_of(store, plan, retry_policy={"initial_delay_sec": 0})
     await task_of(store, plan)
-    return await claimed(store, plan)
+    return await claimed(elsewhere, plan)
 
 
 async def events_of(database: Database, task_id: UUID) -> list[str]:
@@ -100,13 +103,13 @@ async def test_a_completion_after_the_sweep_is_late(
 
 
 async def test_of_many_sweeps_at_once_each_lease_is_ended_by_one(
-    store: PlanStore, database: Database
+    store: PlanStore, elsewhere: PlanStore, database: Database
 ) -> None:
     plan, tasks = await woven(store, {f"t{n}": [] for n in range(30)})
-    await claim(store, plan=plan)
+    await claim(elsewhere, plan=plan)
     await end_leases(database)
 
-    swept = await asyncio.gather(*(store.sweep() for _ in range(5)))
+    swept = await asyncio.gather(*(each.sweep() for each in (store, elsewhere) * 3))
 
     assert sum(swept) == 30
     for task in tasks.values():
@@ -207,12 +210,17 @@ async def test_a_failure_after_the_cancellation_is_not_tried_again(
 @pytest.mark.parametrize("plan_type", ["sequential", "dag"])
 @pytest.mark.parametrize("parts", [(2,), (1, 1), (2, 1), (1, 2), (1, 1, 1)])
 async def test_however_the_last_tasks_end_at_once_the_plan_settles_once(
-    store: PlanStore, database: Database, database_url: str, plan_type: str, parts: Sequence[int]
+    store: PlanStore,
+    elsewhere: PlanStore,
+    database: Database,
+    database_url: str,
+    plan_type: str,
+    parts: Sequence[int],
 ) -> None:
     plan = await plan_of(store, plan_type=plan_type)
     for _ in range(sum(parts)):
         await task_of(store, plan, sequence_order=1)
-    packets = iter(await claim(store))
+    packets = iter(await claim(elsewhere))
     batches = [[next(packets) for _ in range(part)] for part in parts]
 
     async with behind_plan(database_url, plan.id) as queue:
@@ -374,10 +382,10 @@ async def test_a_reset_after_the_completion_has_the_task_run_again(
 
 
 async def test_what_was_reset_and_claimed_anew_is_the_second_holders(
-    store: PlanStore, database_url: str, packet: WorkPacket
+    store: PlanStore, elsewhere: PlanStore, database_url: str, packet: WorkPacket
 ) -> None:
     await store.reset_task(packet.id)
-    (again,) = await claim(store, "w2")
+    (again,) = await claim(elsewhere, "w2")
 
     async with behind_plan(database_url, packet.plan_id) as queue:
         late = await queue.join(complete(store, packet, output_data={"by": "first"}))

@@ -95,7 +95,7 @@ async def test_however_many_claim_and_report_at_once_no_more_than_may_are_at_wor
 
 
 async def test_those_who_end_at_once_open_as_many_places(
-    store: PlanStore, database: Database, database_url: str
+    store: PlanStore, elsewhere: PlanStore, database: Database, database_url: str
 ) -> None:
     plan, _ = await woven(store, {f"t{n}": [] for n in range(8)}, max_parallel_tasks=3)
     packets = await claim(store)
@@ -103,7 +103,7 @@ async def test_those_who_end_at_once_open_as_many_places(
 
     async with behind_plan(database_url, plan.id) as queue:
         for packet in packets:
-            await queue.join(complete(store, packet))
+            await queue.join(complete(elsewhere, packet))
         await queue.release()
 
     assert await offered_of(database, plan) == 3
@@ -111,16 +111,16 @@ async def test_those_who_end_at_once_open_as_many_places(
 
 
 async def test_tasks_that_are_added_while_others_end_get_the_places_that_are_left(
-    store: PlanStore, database: Database, database_url: str
+    store: PlanStore, elsewhere: PlanStore, database: Database, database_url: str
 ) -> None:
     plan, _ = await woven(store, {"a": [], "b": []}, max_parallel_tasks=2)
     packets = await claim(store)
 
     async with behind_plan(database_url, plan.id) as queue:
-        await queue.join(task_of(store, plan))
-        await queue.join(complete_all(store, packets))
-        await queue.join(task_of(store, plan))
-        await queue.join(task_of(store, plan))
+        await queue.join(task_of(elsewhere, plan))
+        await queue.join(complete_all(elsewhere, packets))
+        await queue.join(task_of(elsewhere, plan))
+        await queue.join(task_of(elsewhere, plan))
         await queue.release()
 
     assert await offered_of(database, plan) == 2
@@ -129,12 +129,17 @@ async def test_tasks_that_are_added_while_others_end_get_the_places_that_are_lef
 
 @pytest.mark.parametrize("is_lowered_first", [True, False])
 async def test_a_limit_that_is_lowered_while_a_task_ends_holds(
-    store: PlanStore, database: Database, database_url: str, *, is_lowered_first: bool
+    store: PlanStore,
+    elsewhere: PlanStore,
+    database: Database,
+    database_url: str,
+    *,
+    is_lowered_first: bool,
 ) -> None:
     plan, _ = await woven(store, {f"t{n}": [] for n in range(6)}, max_parallel_tasks=3)
     packet, _ = await claim(store, limit=2)
     update = PlanUpdate(max_parallel_tasks=1)
-    rivals: list[Any] = [store.update_plan(plan.id, update), complete(store, packet)]
+    rivals: list[Any] = [elsewhere.update_plan(plan.id, update), complete(elsewhere, packet)]
 
     async with behind_plan(database_url, plan.id) as queue:
         for rival in rivals if is_lowered_first else reversed(rivals):
@@ -146,14 +151,14 @@ async def test_a_limit_that_is_lowered_while_a_task_ends_holds(
 
 
 async def test_a_start_by_hand_while_a_task_ends_takes_one_place(
-    store: PlanStore, database: Database, database_url: str
+    store: PlanStore, elsewhere: PlanStore, database: Database, database_url: str
 ) -> None:
     plan, tasks = await woven(store, {"a": [], "b": [], "c": []}, max_parallel_tasks=1)
     a = await claimed(store, plan)
 
     async with behind_plan(database_url, plan.id) as queue:
-        await queue.join(complete(store, a))
-        started = await queue.join(moved(store, tasks["b"], S.RUNNING))
+        await queue.join(complete(elsewhere, a))
+        started = await queue.join(moved(elsewhere, tasks["b"], S.RUNNING))
         await queue.release()
 
     assert (await started).status == S.RUNNING

@@ -78,7 +78,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 EXAMPLES: Final = int(os.environ.get("PLANSTORE_TEST_EXAMPLES", "25"))
-STEPS: Final = 25
+STEPS: Final = 40
 MANY: Final = 6
 """Few tasks of a plan, for then they meet."""
 
@@ -89,10 +89,13 @@ AGENTS: Final = (UUID(int=1), UUID(int=2))
 NUMBERS: Final = st.integers(0, 59)
 """Which one of several: counted round and round."""
 
-NEEDS: Final = st.lists(
-    st.tuples(NUMBERS, st.sampled_from([Condition.SUCCESS, *Condition])), max_size=2
-)
-ORDERS: Final = st.none() | st.integers(0, 3)
+WHEN: Final = st.sampled_from([Condition.SUCCESS, *Condition])
+NEEDS: Final = st.lists(st.tuples(NUMBERS, WHEN), max_size=2)
+EARLIER: Final = st.lists(st.tuples(st.sampled_from([1, 1, 2, 2, 3, 3, -1]), WHEN), max_size=2)
+"""By how much earlier what is needed was made; with what is made later a circle may be closed."""
+
+ORDERS: Final = st.sampled_from([None, None, None, None, 0, 1, 2, 3])
+OUTPUTS: Final = st.sampled_from([None, 1, 2])
 
 
 class Token(StrEnum):
@@ -125,18 +128,18 @@ SHAPES: Final = st.fixed_dictionaries(
 )
 DRAFTS: Final = st.fixed_dictionaries(
     {
-        "needs": NEEDS,
+        "needs": EARLIER,
         "order": ORDERS,
         "priority": st.sampled_from([0, 0, 1]),
         "task_type": st.none() | st.sampled_from(TYPES),
         "agent_id": st.none() | st.sampled_from(AGENTS),
         "max_retries": st.sampled_from([0, 1]),
         "is_once": st.booleans(),
-        "is_late": st.sampled_from([False, False, False, True]),
+        "is_late": st.sampled_from([False] * 5 + [True]),
     }
 )
-BATCHES: Final = st.lists(DRAFTS, min_size=1, max_size=4)
-"""What tasks are like, each with the numbers of those that it needs."""
+BATCHES: Final = st.lists(DRAFTS, min_size=1, max_size=5)
+"""What tasks are like."""
 
 TABLES: Final = (
     *("dependencies", "attempts", "task_states", "tasks", "plans", "events", "idempotency_keys"),
@@ -235,14 +238,14 @@ class CoordinationMachine(RuleBasedStateMachine):
     def drafts(self, plan: ModelPlan, given: Sequence[dict[str, Any]]) -> list[Draft]:
         ids = [self.new_id() for _ in given]
         every = [*plan.tasks, *ids]
-        return [
-            Draft(
-                **{**each, "needs": {every[n % len(every)]: when for n, when in each["needs"]}},
-                id=task_id,
-                name=f"task {len(plan.tasks) + number}",
+        drafts: list[Draft] = []
+        for place, each in enumerate(given, start=len(plan.tasks)):
+            needed = {place - back: when for back, when in each["needs"]}
+            needs = {every[n]: when for n, when in needed.items() if 0 <= n < len(every)}
+            drafts.append(
+                Draft(**{**each, "needs": needs}, id=every[place], name=f"task {place}")
             )
-            for number, (task_id, each) in enumerate(zip(ids, given, strict=True))
-        ]
+        return drafts
 
     def act(self, call: Coroutine[Any, Any, T], refusal: Refusal) -> T | None:
         """Make a call that is answered, or refused and then changes nothing."""
@@ -355,6 +358,10 @@ class CoordinationMachine(RuleBasedStateMachine):
             again = self.run(self.store.claim_tasks(request, idempotency=idempotency))
             assert again == packets
 
+    @rule(worker=WORKERS, limit=st.integers(1, 3))
+    def claim_any(self, worker: str, limit: int) -> None:
+        self.claim(worker, limit, Scope.ANY, 0, is_sweeping=False, is_keyed=False)
+
     def prepare_claim(self, *, is_sweeping: bool = False) -> None:
         """Say whether a claim looks at the leases, as one does in a second; and have it look
         everywhere, since time has passed only in the database."""
@@ -409,26 +416,47 @@ class CoordinationMachine(RuleBasedStateMachine):
         self.last_token = max([self.last_token, *tokens])
         self.answers = [_task(packet) for packet in packets]
 
+    @precondition(lambda self: any(task.token for task in self.tasks.values()))
+    @rule(number=NUMBERS, output=OUTPUTS, is_going_on=st.booleans())
+    def complete_claimed(self, number: int, output: int | None, *, is_going_on: bool) -> None:
+        _, task_id = self.claimed_at(number)
+        self.complete(task_id, Token.OWN, output, is_going_on=is_going_on)
+
+    @precondition(lambda self: any(task.token for task in self.tasks.values()))
+    @rule(number=NUMBERS, is_retryable=st.booleans(), retry_in=st.sampled_from([0, HALF_AN_HOUR]))
+    def fail_claimed(self, number: int, *, is_retryable: bool, retry_in: int) -> None:
+        _, task_id = self.claimed_at(number)
+        self.fail(task_id, Token.OWN, is_retryable=is_retryable, retry_in=retry_in)
+
     @precondition(lambda self: self.tasks)
     @rule(
+        verb=st.sampled_from([End.COMPLETE, End.FAIL, End.RELEASE]),
         number=NUMBERS,
+        is_claimed=st.sampled_from([True, True, False]),
         kind=TOKENS,
-        output=st.none() | st.integers(1, 2),
-        is_claimed=st.booleans(),
         is_keyed=st.booleans(),
-        is_going_on=st.booleans(),
     )
+    def report(
+        self, verb: End, number: int, kind: Token, *, is_claimed: bool, is_keyed: bool
+    ) -> None:
+        _, task_id = (self.claimed_at if is_claimed else self.task_at)(number)
+        match verb:
+            case End.COMPLETE:
+                self.complete(task_id, kind, 1, is_keyed=is_keyed)
+            case End.FAIL:
+                self.fail(task_id, kind, is_keyed=is_keyed)
+            case _:
+                self.release(task_id, kind, is_keyed=is_keyed)
+
     def complete(
         self,
-        number: int,
+        task_id: UUID,
         kind: Token,
         output: int | None,
         *,
-        is_claimed: bool,
-        is_keyed: bool,
-        is_going_on: bool,
+        is_keyed: bool = False,
+        is_going_on: bool = False,
     ) -> None:
-        plan, task_id = (self.claimed_at if is_claimed else self.task_at)(number)
         token = self.token_of(task_id, kind)
         claim_next = self.request("ada", 2, Scope.ANY, 0) if is_going_on else None
         self.prepare_claim()
@@ -436,37 +464,20 @@ class CoordinationMachine(RuleBasedStateMachine):
             fencing_token=token, output_data=_output(output), claim_next=claim_next
         )
         self.end(
-            plan,
             Report(task_id, End.COMPLETE, token, output),
             self.store.complete_task(task_id, completion, idempotency=self.key(is_keyed=is_keyed)),
             claim_next,
         )
 
-    @precondition(lambda self: self.tasks)
-    @rule(number=NUMBERS, output=st.none() | st.integers(1, 2))
-    def complete_claimed(self, number: int, output: int | None) -> None:
-        self.complete(number, Token.OWN, output, is_claimed=True, is_keyed=False, is_going_on=False)
-
-    @precondition(lambda self: self.tasks)
-    @rule(
-        number=NUMBERS,
-        kind=st.sampled_from([Token.OWN, *Token]),
-        is_retryable=st.booleans(),
-        retry_in=st.sampled_from([0, 0, HALF_AN_HOUR]),
-        is_claimed=st.sampled_from([True, True, False]),
-        is_keyed=st.booleans(),
-    )
     def fail(
         self,
-        number: int,
+        task_id: UUID,
         kind: Token,
         *,
-        is_retryable: bool,
-        retry_in: int,
-        is_claimed: bool,
-        is_keyed: bool,
+        is_retryable: bool = True,
+        retry_in: int = 0,
+        is_keyed: bool = False,
     ) -> None:
-        plan, task_id = (self.claimed_at if is_claimed else self.task_at)(number)
         token = self.token_of(task_id, kind)
         failure = Failure(
             fencing_token=token,
@@ -475,32 +486,26 @@ class CoordinationMachine(RuleBasedStateMachine):
             retry_in_seconds=retry_in * HOUR.total_seconds() / HALF_AN_HOUR / 2,
         )
         self.end(
-            plan,
             Report(task_id, End.FAIL, token, is_retryable=is_retryable, retry_in=retry_in),
             self.store.fail_task(task_id, failure, idempotency=self.key(is_keyed=is_keyed)),
         )
 
-    @precondition(lambda self: self.tasks)
-    @rule(number=NUMBERS, kind=TOKENS, is_claimed=st.booleans(), is_keyed=st.booleans())
-    def release(self, number: int, kind: Token, *, is_claimed: bool, is_keyed: bool) -> None:
-        plan, task_id = (self.claimed_at if is_claimed else self.task_at)(number)
+    def release(self, task_id: UUID, kind: Token, *, is_keyed: bool) -> None:
         token = self.token_of(task_id, kind)
+        release = Release(fencing_token=token)
         self.end(
-            plan,
             Report(task_id, End.RELEASE, token),
-            self.store.release_task(
-                task_id, Release(fencing_token=token), idempotency=self.key(is_keyed=is_keyed)
-            ),
+            self.store.release_task(task_id, release, idempotency=self.key(is_keyed=is_keyed)),
         )
 
     def end(
         self,
-        plan: ModelPlan,
         report: Report,
         call: Coroutine[Any, Any, EndedTask],
         claim_next: ClaimRequest | None = None,
     ) -> None:
         due = self.due()
+        plan, _ = self.plan_of(report.task_id)
         (refusal,) = plan.end([report])
         unblocked = self.due() - due - {report.task_id}
         answer = self.act(call, refusal)
@@ -528,7 +533,7 @@ class CoordinationMachine(RuleBasedStateMachine):
         assert len(packets) == min(request.limit, len(ready))
         self.hand_over(request, [packet.id for packet in packets], packets)
 
-    @precondition(lambda self: self.tasks)
+    @precondition(lambda self: any(task.token for task in self.tasks.values()))
     @rule(
         numbers=st.lists(NUMBERS, min_size=1, max_size=4),
         kinds=st.lists(st.sampled_from([Token.OWN, Token.OWN, *Token]), min_size=4, max_size=4),
@@ -571,28 +576,23 @@ class CoordinationMachine(RuleBasedStateMachine):
         return zip(own, plan.end(own), strict=True)
 
     @precondition(lambda self: self.tasks)
-    @rule(number=NUMBERS, is_keyed=st.booleans())
-    def skip(self, number: int, *, is_keyed: bool) -> None:
+    @rule(verb=st.sampled_from(["skip", "retry", "retry", "reset", "reset all"]), number=NUMBERS)
+    def do_to_task(self, verb: str, number: int) -> None:
         plan, task_id = self.task_at(number)
-        (refusal,) = plan.end([Report(task_id, End.SKIP, is_by_hand=True)])
-        self.answer_task(
-            self.store.skip_task(task_id, idempotency=self.key(is_keyed=is_keyed)), refusal
-        )
-
-    @precondition(lambda self: self.tasks)
-    @rule(number=NUMBERS)
-    def retry(self, number: int) -> None:
-        plan, task_id = self.task_at(number)
-        refusal = plan.retry(task_id)
-        self.answer_task(self.store.retry_task(task_id), refusal)
-
-    @precondition(lambda self: self.tasks)
-    @rule(number=NUMBERS, dependents=st.booleans())
-    def reset(self, number: int, *, dependents: bool) -> None:
-        plan, task_id = self.task_at(number)
-        followers = plan.followers(task_id) if dependents else set[UUID]()
-        refusal = plan.reset({task_id} | followers)
-        self.answer_task(self.store.reset_task(task_id, Reset(dependents=dependents)), refusal)
+        match verb:
+            case "skip":
+                (refusal,) = plan.end([Report(task_id, End.SKIP, is_by_hand=True)])
+                call = self.store.skip_task(task_id)
+            case "retry":
+                refusal = plan.retry(task_id)
+                call = self.store.retry_task(task_id)
+            case "reset":
+                refusal = plan.reset({task_id})
+                call = self.store.reset_task(task_id)
+            case _:
+                refusal = plan.reset({task_id} | plan.followers(task_id))
+                call = self.store.reset_task(task_id, Reset(dependents=True))
+        self.answer_task(call, refusal)
 
     @precondition(lambda self: self.tasks)
     @rule(
@@ -621,25 +621,15 @@ class CoordinationMachine(RuleBasedStateMachine):
         self.patch_task(task_id, refusal, is_keyed=is_keyed, **update)
 
     @precondition(lambda self: self.tasks)
-    @rule(number=NUMBERS)
-    def hold(self, number: int) -> None:
+    @rule(
+        number=NUMBERS,
+        field=st.sampled_from(["sequence_order", "priority"]),
+        value=st.integers(0, 3),
+    )
+    def edit_task(self, number: int, field: str, value: int) -> None:
         plan, task_id = self.task_at(number)
-        refusal = plan.set_status(task_id, TaskStatus.BLOCKED, None, None)
-        self.patch_task(task_id, refusal, status=TaskStatus.BLOCKED)
-
-    @precondition(lambda self: self.tasks)
-    @rule(number=NUMBERS, order=st.integers(0, 3))
-    def reorder(self, number: int, order: int) -> None:
-        plan, task_id = self.task_at(number)
-        refusal = plan.reorder(task_id, order)
-        self.patch_task(task_id, refusal, sequence_order=order)
-
-    @precondition(lambda self: self.tasks)
-    @rule(number=NUMBERS, priority=st.sampled_from([0, 1, 2]))
-    def prioritise(self, number: int, priority: int) -> None:
-        plan, task_id = self.task_at(number)
-        refusal = plan.prioritise(task_id, priority)
-        self.patch_task(task_id, refusal, priority=priority)
+        change = plan.reorder if field == "sequence_order" else plan.prioritise
+        self.patch_task(task_id, change(task_id, value), **{field: value})
 
     def patch_task(
         self, task_id: UUID, refusal: Refusal, *, is_keyed: bool = False, **fields: Any
@@ -675,61 +665,51 @@ class CoordinationMachine(RuleBasedStateMachine):
                 assert each.status == needed.status
                 assert each.is_satisfied == needed.satisfies(each.when)
 
-    @rule(number=NUMBERS)
-    def start_plan(self, number: int) -> None:
+    @rule(
+        verb=st.sampled_from(["start", "pause", "resume", "resume", "retry", "cancel"]),
+        number=NUMBERS,
+    )
+    def do_to_plan(self, verb: str, number: int) -> None:
         plan = self.plan_at(number)
-        self.answer_plan(self.store.start_plan(plan.id), plan.start())
+        match verb:
+            case "start":
+                call, refusal = self.store.start_plan(plan.id), plan.start()
+            case "pause":
+                call, refusal = self.store.pause_plan(plan.id), plan.pause()
+            case "resume":
+                call, refusal = self.store.resume_plan(plan.id), plan.resume()
+            case "retry":
+                call, refusal = self.store.retry_plan(plan.id), plan.retry_all()
+            case _:
+                refusal = plan.change(status=PlanStatus.CANCELLED)
+                call = self.store.cancel_plan(plan.id)
+        self.answer_plan(call, refusal)
 
-    @rule(number=NUMBERS)
-    def pause_plan(self, number: int) -> None:
-        plan = self.plan_at(number)
-        self.answer_plan(self.store.pause_plan(plan.id), plan.pause())
-
-    @rule(number=NUMBERS)
-    def resume_plan(self, number: int) -> None:
-        plan = self.plan_at(number)
-        self.answer_plan(self.store.resume_plan(plan.id), plan.resume())
-
-    @rule(number=NUMBERS)
-    def retry_plan(self, number: int) -> None:
-        plan = self.plan_at(number)
-        refusal = plan.reset(
-            each for each, task in plan.tasks.items() if task.status == TaskStatus.FAILED
-        )
-        self.answer_plan(self.store.retry_plan(plan.id), refusal)
-
-    @rule(number=NUMBERS)
-    def cancel_plan(self, number: int) -> None:
-        plan = self.plan_at(number)
-        refusal = plan.change(status=PlanStatus.CANCELLED)
-        self.answer_plan(self.store.cancel_plan(plan.id), refusal)
-
-    @rule(number=NUMBERS, status=st.sampled_from([PlanStatus.ACTIVE, *PlanStatus]))
+    @rule(number=NUMBERS, status=st.sampled_from([*[PlanStatus.ACTIVE] * 3, *PlanStatus]))
     def move_plan(self, number: int, status: PlanStatus) -> None:
         plan = self.plan_at(number)
         self.patch_plan(plan, plan.change(status=status), status=status)
 
-    @rule(number=NUMBERS, on_failure=st.sampled_from(OnFailure))
-    def change_on_failure(self, number: int, on_failure: OnFailure) -> None:
-        plan = self.plan_at(number)
-        self.patch_plan(plan, plan.change(on_failure=on_failure), on_failure=on_failure)
+    @precondition(lambda self: any(plan.is_closed for plan in self.plans.values()))
+    @rule()
+    def reopen_plan(self) -> None:
+        plan = next(plan for plan in self.plans.values() if plan.is_closed)
+        refusal = plan.change(status=PlanStatus.ACTIVE)
+        self.patch_plan(plan, refusal, status=PlanStatus.ACTIVE)
 
-    @rule(number=NUMBERS, places=st.sampled_from([None, 1, 2]))
-    def change_places(self, number: int, places: int | None) -> None:
+    @rule(
+        number=NUMBERS,
+        change=st.one_of(
+            st.tuples(st.just("on_failure"), st.sampled_from(OnFailure)),
+            st.tuples(st.just("max_parallel_tasks"), st.sampled_from([None, 1, 2])),
+            st.tuples(st.just("plan_type"), st.sampled_from(["sequential", "dag"])),
+            st.tuples(st.just("auto_complete"), st.booleans()),
+        ),
+    )
+    def edit_plan(self, number: int, change: tuple[str, Any]) -> None:
         plan = self.plan_at(number)
-        refusal = plan.change(is_limited=True, max_parallel=places)
-        self.patch_plan(plan, refusal, max_parallel_tasks=places)
-
-    @rule(number=NUMBERS, plan_type=st.sampled_from(["sequential", "dag"]))
-    def change_plan_type(self, number: int, plan_type: str) -> None:
-        plan = self.plan_at(number)
-        self.patch_plan(plan, plan.change(plan_type=plan_type), plan_type=plan_type)
-
-    @rule(number=NUMBERS, auto_complete=st.booleans())
-    def change_auto_complete(self, number: int, *, auto_complete: bool) -> None:
-        plan = self.plan_at(number)
-        refusal = plan.change(auto_complete=auto_complete)
-        self.patch_plan(plan, refusal, auto_complete=auto_complete)
+        fields = dict([change])
+        self.patch_plan(plan, plan.change(**fields), **fields)
 
     def patch_plan(self, plan: ModelPlan, refusal: Refusal, **fields: Any) -> None:
         update = PlanUpdate.model_validate(fields)
@@ -818,7 +798,6 @@ class CoordinationMachine(RuleBasedStateMachine):
                 "is_closed": plan.is_closed,
                 "is_paused": plan.is_paused,
             }
-            self.check_limit(plan)
             for task_id, task in plan.tasks.items():
                 told = _of_task(rows[task_id], standing[task_id])
                 assert told == _of_model(plan, task), task.draft.name
@@ -827,11 +806,6 @@ class CoordinationMachine(RuleBasedStateMachine):
         await assert_nothing_is_left_to_derive(self.database)
         await assert_history_holds(self.database)
         assert (await examine(self.database)).findings == ()
-
-    def check_limit(self, plan: ModelPlan) -> None:
-        """As many tasks at work as there may be; what was started by hand may be too much."""
-        if plan.max_parallel is not None:
-            pass
 
     def teardown(self) -> None:
         self.run(self.clear())

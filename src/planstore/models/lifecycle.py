@@ -53,11 +53,18 @@ class Lifecycle(Generic[S]):
         """The verbs that ``status`` allows, in the table's order."""
         return [each.verb for each in self.transitions if each.by_hand and status in each.sources]
 
-    def refusal(self, target: S, status: S, *, which: object) -> str:
-        """Say why ``which``, being ``status``, can't be set to ``target``, and what it can."""
+    def refusal(self, target: S, status: S, *, which: object, but: str = "") -> str:
+        """Say why ``which``, being ``status``, can't be set to ``target``, and what it can.
+
+        ``but``: a verb that the status allows, though not now.
+        """
         verbs = " or ".join(self._verbs_towards(target)) or f"set to {target.value}"
-        allowed = ", ".join(self.allowed_from(status)) or "nothing"
-        return f"cannot {verbs} {self.noun} {which}: it is {status.value}; allowed now: {allowed}"
+        return self.refusal_of(verbs, status, which=which, but=but)
+
+    def refusal_of(self, verb: str, status: S, *, which: object, but: str = "") -> str:
+        """Say why ``verb`` can't be done to ``which``, being ``status``, and what can."""
+        allowed = ", ".join(each for each in self.allowed_from(status) if each != but) or "nothing"
+        return f"cannot {verb} {self.noun} {which}: it is {status.value}; allowed now: {allowed}"
 
     def _verbs_towards(self, target: S) -> Iterable[str]:
         return (each.verb for each in self.transitions if each.by_hand and each.target == target)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
+from planstore.errors import ResultConflict, StaleClaim
 from planstore.models.task import Task, TaskStatus
 from planstore.services import following, refusals, wiring
 from planstore.sql import derivation, plans, tasks
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from planstore.db import Database
+    from planstore.errors import PlanStoreError
     from planstore.models.idempotency import RequestKey
     from planstore.services.wakeups import Wakeups
     from planstore.sql.connection import Connection, Row
@@ -52,118 +55,148 @@ class TaskEdits:
             NotFound: there is no such task.
             PlanStoreError: the change was refused.
         """
-        ending = _ending(task_id, changes, expected_version=expected_version, token=token, key=key)
+        edit = _Edit(task_id, changes, expected_version, token, key)
+        ending = edit.ending()
         if ending is not None:
-            async with self._database.connection() as conn:
-                (row,) = await tasks.end(conn, [ending], is_whole=True)
-            if row["verdict"] == "changed":
-                self._wakeups.hint()
-                return row["task"]
-            if row["verdict"] not in {"same", "wide", "stale"}:
-                raise refusals.of_ending(row, ending, expected=expected_version)
-        elif not _may_bind(changes):
-            async with self._database.connection() as conn:
-                rows = await tasks.change(
-                    conn,
-                    task_id,
-                    changes,
-                    expected_version=expected_version,
-                    token=token,
-                    key=key,
-                )
-            if not rows:
-                raise refusals.no_task(task_id)
-            if rows[0]["verdict"] in {"changed", "same"}:
-                return rows[0]
-            if rows[0]["verdict"] not in {"wide", "end"}:
-                raise refusals.of_task(rows[0], task_id, changes, expected=expected_version)
-        async with self._database.transaction() as conn:
-            changed = await self._change_with_plan(
-                conn, task_id, changes, expected_version=expected_version, token=token
-            )
-            if key is not None:
-                answer = Task.model_validate({name: changed[name] for name in Task.model_fields})
-                await keys.keep(conn, key, answer.model_dump(mode="json"))
-        self._wakeups.hint()
-        return changed
+            done = await self._end(ending)
+        elif await self._binds(task_id, changes):
+            done = None
+        else:
+            done = await self._change(edit)
+        if done is None:
+            done = await self._change_with_plan(edit)
+            self._wakeups.hint()
+        return done
 
-    async def _change_with_plan(
-        self,
-        conn: Connection,
-        task_id: UUID,
-        changes: Mapping[str, Any],
-        *,
-        expected_version: int | None,
-        token: int | None,
-    ) -> Row:
-        locked = await plans.lock_of_tasks(conn, [task_id])
-        if not locked:
-            raise refusals.no_task(task_id)
-        (plan,) = locked
-        await derivation.lock(conn, plan["id"])
-        (before,) = await tasks.many(conn, [task_id])
-        status: TaskStatus = changes.get("status", before["status"])
-        rest = dict(changes)
-        if status in _ENDS and (before["status"] != status or token is not None):
-            ending = Ending(
-                task_id,
-                _ENDS[status],
-                token=token,
-                is_retryable=False,
-                is_override=token is None,
-                version=expected_version,
+    async def _end(self, ending: Ending) -> dict[str, Any] | None:
+        """End the task; None where that takes more, or changes nothing."""
+        async with self._database.connection() as conn:
+            (row,) = await tasks.end(conn, [ending], is_whole=True)
+        if row["verdict"] == "changed":
+            self._wakeups.hint()
+            return row["task"]
+        if row["verdict"] not in {"same", "wide", "stale"}:
+            raise refusals.of_ending(row, ending, expected=ending.version)
+        return None
+
+    async def _change(self, edit: _Edit) -> Row | None:
+        """Change the task; None where that takes more."""
+        async with self._database.connection() as conn:
+            rows = await tasks.change(
+                conn,
+                edit.task_id,
+                edit.changes,
+                expected_version=edit.expected_version,
+                token=edit.token,
+                key=edit.key,
             )
-            ended = await following.end_runs(conn, [ending])
-            if ended.rows[0]["verdict"] not in {"changed", "same"}:
-                raise refusals.of_ending(ended.rows[0], ending, expected=expected_version)
-            expected_version = token = None
-            del rest["status"]
-        if rest:
-            rows = await following.change_task(
-                conn, plan, task_id, rest, expected_version=expected_version, token=token
+        if not rows:
+            raise refusals.no_task(edit.task_id)
+        if rows[0]["verdict"] in {"changed", "same"}:
+            return rows[0]
+        if rows[0]["verdict"] not in {"wide", "end"}:
+            raise refusals.of_task(
+                rows[0], edit.task_id, edit.changes, expected=edit.expected_version
             )
-            if rows[0]["verdict"] not in {"changed", "same"}:
-                raise refusals.of_task(rows[0], task_id, changes, expected=expected_version)
-        if _may_bind(changes):
-            await following.rewire(conn, plan, await wiring.rebound(conn, plan, task_id))
-        (row,) = await tasks.many(conn, [task_id])
+        return None
+
+    async def _change_with_plan(self, edit: _Edit) -> Row:
+        """Change the task with its plan locked, and all that follows."""
+        late: PlanStoreError | None = None
+        async with self._database.transaction() as conn:
+            locked = await plans.lock_of_tasks(conn, [edit.task_id])
+            if not locked:
+                raise refusals.no_task(edit.task_id)
+            (plan,) = locked
+            await derivation.lock(conn, plan["id"])
+            try:
+                await _apply(conn, plan, edit)
+            except (StaleClaim, ResultConflict) as error:
+                late = error  # nothing was changed, but what was sent is kept as an event
+            (row,) = await tasks.many(conn, [edit.task_id])
+            if edit.key is not None and late is None:
+                answer = Task.model_validate(dict(row))
+                await keys.keep(conn, edit.key, answer.model_dump(mode="json"))
+        if late is not None:
+            raise late
         return row
 
-
-def _ending(
-    task_id: UUID,
-    changes: Mapping[str, Any],
-    *,
-    expected_version: int | None,
-    token: int | None,
-    key: RequestKey | None,
-) -> Ending | None:
-    """Return the run's end that the changes amount to; None where they are more than that."""
-    status = changes.get("status")
-    is_plain = (
-        status in _ENDS
-        and changes.keys() <= _OF_END
-        and all(value is not None for value in changes.values())
-        and ("error" not in changes or status == TaskStatus.FAILED)
-        and ("output_data" not in changes or status == TaskStatus.COMPLETED)
-    )
-    if not is_plain or status is None:
-        return None
-    return Ending(
-        task_id,
-        _ENDS[status],
-        token=token,
-        output_data=changes.get("output_data"),
-        error=changes.get("error"),
-        is_retryable=False,
-        is_override=token is None,
-        started_at=changes.get("started_at"),
-        completed_at=changes.get("completed_at"),
-        version=expected_version,
-        key=key,
-    )
+    async def _binds(self, task_id: UUID, changes: Mapping[str, Any]) -> bool:
+        """Whether the new input names tasks, or the old one may: these are dependencies."""
+        if "input_data" not in changes:
+            return False
+        if wiring.references(changes["input_data"]):
+            return True
+        async with self._database.connection() as conn:
+            return await tasks.dependencies.has_data(conn, task_id)
 
 
-def _may_bind(changes: Mapping[str, Any]) -> bool:
-    """Whether the new input may name tasks, which makes them dependencies."""
-    return bool(wiring.references(changes.get("input_data")))
+async def _apply(conn: Connection, plan: Row, edit: _Edit) -> None:
+    """Make the changes of a task one after the other: its end, then all else, then what it needs.
+
+    Raises:
+        PlanStoreError: the first of them was refused, and nothing was changed.
+    """
+    (before,) = await tasks.many(conn, [edit.task_id])
+    status: TaskStatus = edit.changes.get("status", before["status"])
+    rest = dict(edit.changes)
+    expected_version, token = edit.expected_version, edit.token
+    if status in _ENDS and (before["status"] != status or token is not None):
+        ending = edit.ending() or edit.end_by(_ENDS[status])
+        ended = await following.end_runs(conn, [ending])
+        if ended.rows[0]["verdict"] not in {"changed", "same"}:
+            raise refusals.of_ending(ended.rows[0], ending, expected=expected_version)
+        expected_version = token = None
+        rest = {} if edit.ending() else {name: rest[name] for name in rest.keys() - {"status"}}
+    if rest:
+        rows = await following.change_task(
+            conn, plan, edit.task_id, rest, expected_version=expected_version, token=token
+        )
+        if rows[0]["verdict"] not in {"changed", "same"}:
+            raise refusals.of_task(rows[0], edit.task_id, edit.changes, expected=expected_version)
+    if "input_data" in edit.changes:
+        wish = await wiring.rebound(conn, plan, edit.task_id, old_input=before["input_data"])
+        await following.rewire(conn, plan, wish)
+
+
+@dataclass(frozen=True, slots=True)
+class _Edit:
+    """What is asked of a task."""
+
+    task_id: UUID
+    changes: Mapping[str, Any]
+    expected_version: int | None
+    token: int | None
+    key: RequestKey | None
+
+    def end_by(self, verb: End) -> Ending:
+        """The run's end by hand or by the holder."""
+        return Ending(
+            self.task_id,
+            verb,
+            token=self.token,
+            is_retryable=False,
+            is_override=self.token is None,
+            version=self.expected_version,
+        )
+
+    def ending(self) -> Ending | None:
+        """The run's end that the changes amount to; None where they are more than that."""
+        changes = self.changes
+        status = changes.get("status")
+        is_plain = (
+            changes.keys() <= _OF_END
+            and all(value is not None for value in changes.values())
+            and ("error" not in changes or status == TaskStatus.FAILED)
+            and ("output_data" not in changes or status == TaskStatus.COMPLETED)
+        )
+        if status is None or status not in _ENDS or not is_plain:
+            return None
+        return replace(
+            self.end_by(_ENDS[status]),
+            output_data=changes.get("output_data"),
+            error=changes.get("error"),
+            started_at=changes.get("started_at"),
+            completed_at=changes.get("completed_at"),
+            key=self.key,
+        )

@@ -302,7 +302,8 @@ def _of_time(view: TaskView) -> Iterator[Reason]:
 def _of_limit(view: TaskView) -> Reason:
     plan = view.plan
     limit = plan["max_parallel_tasks"]
-    told = f"It waits for one of the {_many(limit, 'place')} that its plan has"
+    places = "the one place" if limit == 1 else f"one of the {limit} places"
+    told = f"It waits for {places} that its plan has"
     if view.offered:
         taker = view.offered[0]
         among = "by" if len(view.offered) == 1 else "among others by"

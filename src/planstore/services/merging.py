@@ -8,7 +8,6 @@ fails as a whole, each of its tasks is made again alone, so that no caller gets 
 from __future__ import annotations
 
 import asyncio
-from itertools import groupby
 from typing import TYPE_CHECKING, Final
 
 import asyncpg
@@ -17,9 +16,13 @@ from planstore.errors import PlanStoreError
 from planstore.sql import tasks
 
 if TYPE_CHECKING:
+    from uuid import UUID
+
     from planstore.db import Database
     from planstore.sql.connection import Row
     from planstore.sql.tasks import NewTask
+
+    Asked = tuple[NewTask, asyncio.Future[Row]]
 
 _AT_ONCE: Final = 200
 _LANES: Final = 2
@@ -31,12 +34,17 @@ class MergedCreates:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._waiting: list[tuple[NewTask, asyncio.Future[Row]]] = []
+        self._waiting: list[Asked] = []
         self._lanes: set[asyncio.Task[None]] = set()
+        self._held: dict[UUID, list[Asked]] = {}
+        self._holdups: set[asyncio.Task[None]] = set()
 
     async def add(self, new: NewTask) -> Row:
         """Add a task; answers it with ``verdict`` as `tasks.create` does."""
         answer: asyncio.Future[Row] = asyncio.get_running_loop().create_future()
+        if new.plan_id in self._held:
+            self._held[new.plan_id].append((new, answer))
+            return await answer
         self._waiting.append((new, answer))
         if len(self._lanes) < _LANES:
             lane = asyncio.create_task(self._drain())
@@ -49,9 +57,7 @@ class MergedCreates:
             taken, self._waiting = self._waiting[:_AT_ONCE], self._waiting[_AT_ONCE:]
             await self._create(taken)
 
-    async def _create(
-        self, taken: list[tuple[NewTask, asyncio.Future[Row]]], *, is_waiting: bool = False
-    ) -> None:
+    async def _create(self, taken: list[Asked], *, is_waiting: bool = False) -> None:
         try:
             async with self._database.connection() as conn:
                 new = [each for each, _ in taken]
@@ -60,34 +66,41 @@ class MergedCreates:
             if len(taken) == 1:
                 _fail(taken, error)
             for each in taken if len(taken) > 1 else ():
-                await self._create([each], is_waiting=True)
+                await self._create([each], is_waiting=is_waiting)
         except PlanStoreError as error:
             _fail(taken, error)
         except BaseException as error:
             _fail(taken, error)
             raise
         else:
-            await self._answer(taken, rows)
+            self._answer(taken, rows)
 
-    async def _answer(
-        self, taken: list[tuple[NewTask, asyncio.Future[Row]]], rows: list[Row]
-    ) -> None:
-        busy: list[tuple[NewTask, asyncio.Future[Row]]] = []
+    def _answer(self, taken: list[Asked], rows: list[Row]) -> None:
         for each, row in zip(taken, rows, strict=True):
             if row["verdict"] == "busy":
-                busy.append(each)
+                self._hold(each)
             elif not each[1].done():
                 each[1].set_result(row)
-        # Whoever waits for a plan that another transaction holds waits for that one alone.
-        if busy:
-            async with asyncio.TaskGroup() as group:
-                for _, of_plan in groupby(
-                    sorted(busy, key=lambda each: each[0].plan_id), key=lambda each: each[0].plan_id
-                ):
-                    group.create_task(self._create(list(of_plan), is_waiting=True))
+
+    def _hold(self, each: Asked) -> None:
+        """Have a task wait for its plan, which another transaction holds, and for that alone."""
+        plan_id = each[0].plan_id
+        if plan_id in self._held:
+            self._held[plan_id].append(each)
+            return
+        self._held[plan_id] = [each]
+        holdup = asyncio.create_task(self._wait_for(plan_id))
+        self._holdups.add(holdup)
+        holdup.add_done_callback(self._holdups.discard)
+
+    async def _wait_for(self, plan_id: UUID) -> None:
+        while held := self._held[plan_id]:
+            taken, self._held[plan_id] = held[:_AT_ONCE], held[_AT_ONCE:]
+            await self._create(taken, is_waiting=True)
+        del self._held[plan_id]
 
 
-def _fail(taken: list[tuple[NewTask, asyncio.Future[Row]]], error: BaseException) -> None:
+def _fail(taken: list[Asked], error: BaseException) -> None:
     for _, answer in taken:
         if not answer.done():
             answer.set_exception(error)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from pydantic import MISSING
@@ -27,6 +27,7 @@ from planstore.models.claim import (
     WorkPacket,
 )
 from planstore.models.expansion import expanded
+from planstore.models.fields import DEFAULT_LIMITS
 from planstore.models.idempotency import NOTHING
 from planstore.models.page import (
     PLACE_IN_PLAN,
@@ -65,7 +66,7 @@ from planstore.services.once import Writes
 from planstore.services.placing import new_tasks
 from planstore.services.wakeups import Wakeups
 from planstore.sql import idempotency as keys
-from planstore.sql import plans, tasks
+from planstore.sql import derivation, plans, tasks
 from planstore.sql.tasks import End, Ending
 
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ if TYPE_CHECKING:
     from planstore.errors import PlanStoreError
     from planstore.models.claim import ClaimRequest, Failure, Heartbeat, Results
     from planstore.models.dependency import DependenciesUpdate, DependencyDraft
-    from planstore.models.fields import Record
+    from planstore.models.fields import Limits, Record
     from planstore.models.graph import PlanGraph
     from planstore.models.idempotency import Idempotency, RequestKey
     from planstore.models.insight import PlanExplanation, Progress, TaskExplanation
@@ -98,7 +99,9 @@ class PlanStore:
     Open it with `PlanStore.open`. Its methods may be called concurrently.
     """
 
-    def __init__(self, database: Database, *, max_limit: int = 1_000) -> None:
+    def __init__(
+        self, database: Database, *, max_limit: int = 1_000, limits: Limits = DEFAULT_LIMITS
+    ) -> None:
         self._database = database
         self._writes = Writes(database)
         self._wakeups = Wakeups(database)
@@ -106,6 +109,7 @@ class PlanStore:
         self._creates = MergedCreates(database)
         self._edits = TaskEdits(database, self._wakeups)
         self._max_limit = max_limit
+        self._limits = limits
 
     @classmethod
     @asynccontextmanager
@@ -118,12 +122,14 @@ class PlanStore:
         migrate: bool = True,
         listen_url: str | None = None,
         max_limit: int = 1_000,
+        limits: Limits = DEFAULT_LIMITS,
     ) -> AsyncGenerator[PlanStore]:
         """Open the store at a PostgreSQL URL; ``migrate`` brings its schema up to date.
 
         ``pool_size``: connections at most. ``is_pooled``: a pooler in transaction mode stands
         between. ``listen_url``: the server behind it, where notifications are to be heard; the same
-        if left out. ``max_limit``: the most items that a list may be asked for.
+        if left out. ``max_limit``: the most items that a list may be asked for. ``limits``:
+        how large the parts of a task may be that is made of a step.
 
         Raises:
             SetupError: the database can't be reached, is too old, or has a newer schema.
@@ -132,7 +138,7 @@ class PlanStore:
             url, pool_size=pool_size, is_pooled=is_pooled, listen_url=listen_url
         ) as database:
             await (migrations.migrate if migrate else migrations.require)(database)
-            store = cls(database, max_limit=max_limit)
+            store = cls(database, max_limit=max_limit, limits=limits)
             try:
                 yield store
             finally:
@@ -167,7 +173,11 @@ class PlanStore:
                 return _plan(await plans.create(conn, plan, plan_id=plan_id, key=key))
 
         async def with_tasks() -> Plan:
-            drafts = expanded(plan.steps, plan_type=plan.plan_type) if plan.expand else []
+            drafts = (
+                expanded(plan.steps, plan_type=plan.plan_type, limits=self._limits)
+                if plan.expand
+                else []
+            )
             new = new_tasks(plan_id, [*drafts, *plan.tasks])
             async with self._database.transaction() as conn:
                 await plans.create(conn, plan, plan_id=plan_id, key=None)
@@ -203,7 +213,10 @@ class PlanStore:
                 plan = await self._lock(conn, plan_id)
                 row = await plans.get(conn, plan_id)
                 assert row is not None
-                new = new_tasks(plan_id, expanded(row["steps"], plan_type=plan["plan_type"]))
+                new = new_tasks(
+                    plan_id,
+                    expanded(row["steps"], plan_type=plan["plan_type"], limits=self._limits),
+                )
                 await tasks.expect_many(conn)
                 created = await following.add_tasks(conn, plan, new)
                 if key is not None:
@@ -325,7 +338,7 @@ class PlanStore:
                 raise InvalidTransition(
                     f"cannot pause plan {plan_id}: it is {plan['status']}; allowed now: reopen"
                 )
-            return {"paused_at": plan["paused_at"] or datetime.now(UTC)}
+            return {"paused_at": plan["paused_at"] or plan["locked_at"]}
 
         return await self._do_to_plan("pause_plan", plan_id, pause, idempotency)
 
@@ -670,10 +683,7 @@ class PlanStore:
 
         async def retry(conn: Connection, plan: Row, status: TaskStatus) -> None:
             if status in FINISHED:
-                allowed = ", ".join(TASK_LIFECYCLE.allowed_from(status))
-                raise InvalidTransition(
-                    f"cannot retry task {task_id}: it is {status.value}; allowed now: {allowed}"
-                )
+                raise InvalidTransition(TASK_LIFECYCLE.refusal_of("retry", status, which=task_id))
             if status == TaskStatus.FAILED:
                 await following.reset(conn, plan, [task_id])
 
@@ -822,6 +832,7 @@ class PlanStore:
                 if not locked:
                     raise refusals.no_task(task_id)
                 (plan,) = locked
+                await derivation.lock(conn, plan["id"])
                 (row,) = await tasks.many(conn, [task_id])
                 refusals.of_begun(_task(row))
                 wish = await wiring.rebound(conn, plan, task_id)

@@ -19,7 +19,13 @@ from planstore.errors import (
 )
 from planstore.models.fields import NO_VERSION, shortened
 from planstore.models.plan import PLAN_LIFECYCLE, PlanStatus
-from planstore.models.task import DERIVED_REASONS, TASK_LIFECYCLE, UNSTARTED, TaskStatus
+from planstore.models.task import (
+    DERIVED_REASONS,
+    TASK_LIFECYCLE,
+    UNSTARTED,
+    StatusReason,
+    TaskStatus,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -78,7 +84,7 @@ def of_task(row: Row, task_id: UUID, changes: Mapping[str, Any], *, expected: in
             error = _mismatch("task", task_id, row["version_before"], expected)
         case "refused":
             error = InvalidTransition(
-                TASK_LIFECYCLE.refusal(changes["status"], status, which=task_id)
+                TASK_LIFECYCLE.refusal(changes["status"], status, which=task_id, but=_but(row))
             )
         case "claimed":
             error = _claimed(task_id, row["worker_before"], wish="start")
@@ -121,14 +127,17 @@ def of_ending(row: Row, ending: Ending, *, expected: int | None = None) -> PlanS
         case "conflict":
             error = _conflict(task_id, status)
         case "refused":
-            allowed = ", ".join(TASK_LIFECYCLE.allowed_from(status))
             error = InvalidTransition(
-                f"cannot {ending.verb.value} task {task_id}: it is {status.value}; "
-                f"allowed now: {allowed}"
+                TASK_LIFECYCLE.refusal_of(ending.verb.value, status, which=task_id, but=_but(row))
             )
         case verdict:
             raise AssertionError(verdict)
     return error
+
+
+def _but(row: Row) -> str:
+    """What the status allows, though not now: only what is held by hand can be unheld."""
+    return "unhold" if row["reason_before"] == StatusReason.UNMET else ""
 
 
 def of_begun(task: Task) -> None:

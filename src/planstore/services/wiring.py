@@ -80,21 +80,22 @@ def wishes_of(new: Sequence[NewTask], *, last_order: int, pointer: str) -> list[
     ]
 
 
-async def rebound(
-    conn: Connection, plan: Row, task_id: UUID, depends_on: Sequence[DependencyDraft] | None = None
-) -> Wish:
-    """Return what a task is to need, given its input; what it needs beside stays if None."""
+async def rebound(conn: Connection, plan: Row, task_id: UUID, *, old_input: Any = None) -> Wish:
+    """Return what a task is to need, given its input and what it needs already.
+
+    ``old_input``: what only that named is no longer needed.
+    """
     (task,) = await tasks.many(conn, [task_id])
-    if depends_on is None:
-        depends_on = [
-            DependencyDraft(task=str(row["task_id"]), when=row["when"], type=row["type"])
-            for row in await dependencies.of_task(conn, plan["id"], task_id)
-        ]
+    gone = references(old_input) - references(task["input_data"])
     return Wish(
         id=task_id,
         name=task["name"],
         sequence_order=task["sequence_order"],
-        depends_on=depends_on,
+        depends_on=[
+            DependencyDraft(task=str(row["task_id"]), when=row["when"], type=row["type"])
+            for row in await dependencies.of_task(conn, plan["id"], task_id)
+            if row["type"] != DependencyType.DATA.value or row["name"] not in gone
+        ],
         input_data=task["input_data"],
         pointer="/depends_on",
     )
@@ -268,7 +269,9 @@ async def _refuse_cycle(
             if row["task_id"] not in wished:
                 needs.setdefault(row["task_id"], []).append(row["needs_id"])
     if (cycle := find_cycle(needs)) is not None:
-        path = _path(cycle, labels)
+        nameless = [each for each in cycle if each not in labels]
+        rows = await dependencies.named(conn, plan_id, nameless, ())
+        path = _path(cycle, {**labels, **{row["id"]: row["name"] for row in rows if row["name"]}})
         raise DependencyCycle(
             f"Tasks would wait for each other: {path}",
             faults=(Fault("", f"each needs the next: {path}"),),

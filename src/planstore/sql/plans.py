@@ -101,7 +101,7 @@ async def get(conn: Connection, plan_id: UUID) -> Row | None:
 
 _LOCK: Final = """
 select p.id, p.plan_type, p.status, p.revision, p.last_order, p.max_parallel_tasks, p.closed_at,
-  p.paused_at
+  p.paused_at, now() as locked_at
 from planstore.plans p
 where p.id = any ($1)
 order by p.id
@@ -116,7 +116,7 @@ async def lock(conn: Connection, plan_ids: Iterable[UUID]) -> list[Row]:
 
 _LOCK_OF_TASKS: Final = """
 select p.id, p.plan_type, p.status, p.revision, p.last_order, p.max_parallel_tasks, p.closed_at,
-  p.paused_at
+  p.paused_at, now() as locked_at
 from planstore.plans p
 where p.id in (select t.plan_id from planstore.tasks t where t.id = any ($1))
 order by p.id

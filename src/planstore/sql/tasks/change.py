@@ -289,7 +289,7 @@ recorded as (
     case
       when j.verdict = 'changed' then json_build_object('revision', t.revision)
       -- A late answer is kept, though it isn't taken.
-      else json_build_object('revision', t.revision, 'refused', c.payload)
+      else json_build_object('revision', t.revision, 'reason', j.verdict, 'refused', c.payload)
     end
   from judged j
   cross join task t
@@ -308,7 +308,8 @@ kept as (
   where {_KEY[0]} is not null
     and not {_DERIVED_AFTER}
 )
-select j.verdict, t.status as status_before, t.version as version_before,
+select j.verdict, t.status as status_before, t.status_reason as reason_before,
+  t.version as version_before,
   t.plan_id as plan_id_before, t.worker_id as worker_before,
   t.sequence_order is distinct from w.sequence_order as is_reordered,
   {columns(ALL, of="a")}

@@ -407,12 +407,15 @@ with plan as materialized (
     and p.paused_at is null
   for no key update
 ),
--- A place that waits for a time is given to who need not wait.
+-- A place that waits for a time is given to who need not wait. Locked, for by its own clock, which
+-- is later than that of a transaction that had to wait, a claim may have just taken the task.
 waiting as materialized (
-  select s.task_id, s.ready_at
+  select s.task_id
   from plan p
   join planstore.task_states s on s.plan_id = p.id
   where s.ready_at > now()
+  order by s.task_id
+  for no key update of s
 ),
 room as materialized (
   select greatest(p.max_parallel_tasks - p.offered_tasks + (select count(*) from waiting), 0)
@@ -437,6 +440,7 @@ chosen as materialized (
       from planstore.task_states s
       where s.plan_id = (select p.id from plan p)
         and s.due_at > now()
+        and (s.ready_at is null or s.task_id in (select w.task_id from waiting w))
       order by s.due_at, s.task_id
       limit (select r.places from room r)
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from planstore.models.dependency import DependencyType
 from planstore.sql.fragments import PLAN_SEQUENTIAL, satisfies
 
 if TYPE_CHECKING:
@@ -69,6 +70,24 @@ select t.name from planstore.tasks t where t.plan_id = $1 and t.name is not null
 async def names(conn: Connection, plan_id: UUID, *, limit: int) -> list[str]:
     """Return names of a plan's tasks, to find the one that was meant."""
     return [row["name"] for row in await conn.fetch(_NAMES, plan_id, limit)]
+
+
+_HAS_DATA: Final = f"""
+select exists (
+  select
+  from planstore.tasks t
+  join planstore.dependencies d on d.plan_id = t.plan_id and d.task_id = t.id
+  where t.id = $1
+    and d.kind = '{DependencyType.DATA.value}'
+)
+"""
+
+
+async def has_data(conn: Connection, task_id: UUID) -> bool:
+    """Whether the task takes another one's output as its input."""
+    found = await conn.fetchval(_HAS_DATA, task_id)
+    assert isinstance(found, bool)
+    return found
 
 
 _AGAINST_ORDER: Final = f"""

@@ -445,6 +445,7 @@ recorded as (
       case
         when n.outcome in ('failed', 'lease_ended', 'timed_out') and n.is_returning
           then 'task.requeued'
+        when n.verb = '{End.RELEASE}' and n.new_status = {TASK_PENDING} then 'task.released'
         else {event_of(TASK_LIFECYCLE, "n.status", "n.new_status", by_service=True)}
       end as event_type,
       n.task_id, n.plan_id, n.version + 1 as version,
@@ -526,6 +527,7 @@ select
   case when j.is_moved then w.verdict else coalesce(j.verdict, 'missing') end as verdict,
   coalesce(n.new_status, j.status) as status,
   j.status as status_before,
+  j.status_reason as reason_before,
   j.worker_id as worker_before,
   coalesce(w.is_limited, false) as is_limited,
   coalesce(n.new_status = {TASK_PENDING}, false) as is_returned,
