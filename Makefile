@@ -27,7 +27,7 @@ demo: .venv/.ready
 	@$(BIN)/planstore demo $(ARGS)
 
 test: .venv/.ready-dev
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest --numprocesses auto --dist worksteal $(ARGS)
 
 check: .venv/.ready-dev
 	$(BIN)/ruff format --check $(SOURCES)

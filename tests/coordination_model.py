@@ -7,7 +7,7 @@ rules of the design.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
 from planstore.errors import (
@@ -26,7 +26,6 @@ from planstore.models.task import (
     ENDED,
     FINISHED,
     TASK_LIFECYCLE,
-    UNSTARTED,
     StatusReason,
 )
 from planstore.sql.tasks import End
@@ -79,6 +78,8 @@ class ModelTask:
     own: TaskStatus | None = None
     is_shut: bool = False
     needs_review: bool = False
+    description: str = "do it"
+    resets: int = 0
     attempt: int = 0
     free_attempts: int = 0
     worker: str | None = None
@@ -135,6 +136,7 @@ class ModelTask:
 
     def renew(self) -> None:
         self.stand(None)
+        self.resets += 1
         self.free_attempts = self.attempt
         self.worker = self.output = self.result_token = None
         self.needs_review = self.is_shut = False
@@ -142,7 +144,7 @@ class ModelTask:
 
 @dataclass
 class ModelPlan:
-    clock: Clock
+    clock: Clock = field(repr=False)
     id: UUID
     status: PlanStatus
     plan_type: str
@@ -252,23 +254,48 @@ class ModelPlan:
         self.tasks[task_id].priority = priority
         return None
 
-    def set_status(
-        self, task_id: UUID, status: TaskStatus, token: int | None, output: int | None
-    ) -> Refusal:
-        """Move a task by hand."""
+    def defer(self, task_id: UUID, not_before: int) -> Refusal:
         task = self.tasks[task_id]
-        if status in ENDED:
-            verb = _ENDS[status]
-            return self.end(
-                [Report(task_id, verb, token, output, is_retryable=False, is_by_hand=token is None)]
-            )[0]
+        if not_before != task.not_before:
+            task.not_before = not_before
+            task.due = None
+            self.derive()
+        return None
+
+    def set_status(
+        self,
+        task_id: UUID,
+        status: TaskStatus,
+        token: int | None,
+        output: int | None,
+        description: str | None,
+    ) -> Refusal:
+        """Move a task by hand, or for its holder; and edit it if there is a description."""
+        task = self.tasks[task_id]
+        refusal = (
+            self._end_by_hand(task, Report(task_id, _ENDS[status], token, output), description)
+            if status in ENDED
+            else self._begin_by_hand(task, status, token)
+        )
+        if refusal is None:
+            task.description = description or task.description
+        return refusal
+
+    def _end_by_hand(self, task: ModelTask, report: Report, description: str | None) -> Refusal:
+        report = replace(report, is_retryable=False, is_by_hand=report.token is None)
+        is_repeated = (report.token, report.verb) in task.reports
+        (refusal,) = self.end([report])
+        return StaleClaim if is_repeated and description else refusal
+
+    def _begin_by_hand(self, task: ModelTask, status: TaskStatus, token: int | None) -> Refusal:
         if token is not None and token not in {task.token, task.result_token}:
             return StaleClaim
         if status == TaskStatus.RUNNING and task.token is not None and token is None:
             return Claimed
         if status == task.status:
             return None
-        if status not in UNSTARTED | {TaskStatus.RUNNING} or not _may(task, status):
+        is_waiting = task.reason == StatusReason.UNMET
+        if is_waiting or task.status not in TASK_LIFECYCLE.towards(status):
             return InvalidTransition
         if self.is_closed:
             return PlanClosed
@@ -506,7 +533,7 @@ class ModelPlan:
         match condition:
             case Condition.SUCCESS:
                 is_given_up = needed.own == TaskStatus.FAILED and self.on_failure != OnFailure.BLOCK
-                return is_given_up or needed.own == TaskStatus.SKIPPED and needed.is_shut
+                return is_given_up or (needed.own == TaskStatus.SKIPPED and needed.is_shut)
             case Condition.FAILURE:
                 return needed.own in FINISHED
             case Condition.ENDED:
@@ -591,12 +618,6 @@ _TARGETS: Final = {
 _SOURCES: Final = {
     each.verb: each.sources for each in TASK_LIFECYCLE.transitions if each.verb in set(End)
 }
-
-
-def _may(task: ModelTask, status: TaskStatus) -> bool:
-    if task.reason == StatusReason.UNMET:
-        return False
-    return task.status in TASK_LIFECYCLE.towards(status)
 
 
 def _pairs(needs: Mapping[UUID, Mapping[UUID, Condition]]) -> Iterable[tuple[UUID, UUID]]:

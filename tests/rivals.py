@@ -27,6 +27,15 @@ where datname = current_database()
   and wait_event_type = 'Lock'
 """
 
+_WAITING_FOR_ANOTHER: Final = """
+select count(*)
+from pg_stat_activity w
+cross join unnest(pg_blocking_pids(w.pid)) b (pid)
+join pg_stat_activity s on s.pid = b.pid
+where w.datname = current_database()
+  and s.wait_event_type = 'Lock'
+"""
+
 
 class Queue:
     """Those who wait for a lock that the test holds, in the order in which they came."""
@@ -46,6 +55,13 @@ class Queue:
                 assert not task.done(), "it did not wait"
                 await asyncio.sleep(0.002)  # between two looks; nothing is ordered by it
         return task
+
+    async def one_waits_for_another(self) -> None:
+        """Return once somebody waits for one who waits himself."""
+        async with asyncio.timeout(DEADLINE):
+            while not await self._watch.fetchval(_WAITING_FOR_ANOTHER):
+                assert not all(task.done() for task in self._began), "nobody waits"
+                await asyncio.sleep(0.002)  # between two looks; nothing is ordered by it
 
     async def release(self) -> None:
         """Let go of the lock and wait until all who waited are through, in whatever way."""

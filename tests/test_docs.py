@@ -2,24 +2,106 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 from pathlib import Path
+from typing import Final
 
 import pytest
 
+from planstore.models.plan import PLAN_LIFECYCLE
+from planstore.models.task import TASK_LIFECYCLE
+from planstore.routers.claims import CLAIM_ENDPOINTS
+from planstore.routers.dependencies import DEPENDENCY_ENDPOINTS
+from planstore.routers.insight import INSIGHT_ENDPOINTS
+from planstore.routers.plans import PLAN_ENDPOINTS
+from planstore.routers.tasks import TASK_ENDPOINTS
+from planstore.services.plan_store import PlanStore
 from tools.write_docs import DOCS, PAGES
 
-ROOT = Path(__file__).parent.parent
+ROOT: Final = Path(__file__).parent.parent
+SQL: Final = ROOT / "src/planstore/sql"
+
+ENDPOINTS: Final = (
+    *PLAN_ENDPOINTS,
+    *TASK_ENDPOINTS,
+    *CLAIM_ENDPOINTS,
+    *DEPENDENCY_ENDPOINTS,
+    *INSIGHT_ENDPOINTS,
+)
+
+
+def page(name: str) -> str:
+    return (DOCS / name).read_text("utf-8")
 
 
 @pytest.mark.parametrize("name", PAGES)
 def test_a_page_that_is_drawn_from_the_program_agrees_with_it(name: str) -> None:
-    assert (DOCS / name).read_text("utf-8") == PAGES[name](), "run `make docs`"
+    assert page(name) == PAGES[name](), "run `make docs`"
 
 
 @pytest.mark.parametrize(
-    "page", [*ROOT.glob("*.md"), *DOCS.glob("*.md")], ids=lambda page: page.name
+    "path", [*ROOT.glob("*.md"), *DOCS.glob("*.md")], ids=lambda path: path.name
 )
-def test_links_between_pages_lead_somewhere(page: Path) -> None:
-    targets = re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text("utf-8"))
-    assert [each for each in targets if not (page.parent / each).exists()] == []
+def test_links_between_pages_lead_somewhere(path: Path) -> None:
+    for target, section in re.findall(r"\]\(([^)#:]*)(?:#([^)]*))?\)", path.read_text("utf-8")):
+        linked = path.parent / target if target else path
+        assert linked.exists(), target
+        assert not section or section in sections(linked), f"{target}#{section}"
+
+
+def sections(path: Path) -> set[str]:
+    """The anchors of a page's headings, as GitHub makes them."""
+    headings = re.findall(r"^#+ (.*)$", path.read_text("utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", each).lower().replace(" ", "-") for each in headings}
+
+
+def test_the_readme_leads_to_every_page() -> None:
+    readme = (ROOT / "README.md").read_text("utf-8")
+    assert [path.name for path in DOCS.glob("*.md") if f"(docs/{path.name})" not in readme] == []
+
+
+def test_every_route_is_in_the_table_of_routes() -> None:
+    listed = {
+        (method, path)
+        for methods, paths in re.findall(r"^\| (`[^|]*`) \| (`[^|]*`) \|", routes(), re.MULTILINE)
+        for method in ticked(methods)
+        for path in spelt_out(ticked(paths))
+    }
+    served = {(each.method, re.sub(r"\{\w+\}", "{id}", each.path)) for each in ENDPOINTS}
+    assert served - listed == set()
+
+
+def routes() -> str:
+    return page("http-api.md").partition("## ")[0]
+
+
+def ticked(text: str) -> list[str]:
+    return re.findall(r"`([^`\n]+)`", text)
+
+
+def spelt_out(paths: list[str]) -> list[str]:
+    """``/plans/{id}/start``, ``pause`` means ``/plans/{id}/pause`` too."""
+    stem = paths[0].rpartition("/")[0]
+    return [each if each.startswith("/") else f"{stem}/{each}" for each in paths]
+
+
+def test_every_type_of_event_is_described() -> None:
+    written = {
+        f"{lifecycle.noun}.{each.past}"
+        for lifecycle in (PLAN_LIFECYCLE, TASK_LIFECYCLE)
+        for each in lifecycle.transitions
+    }
+    for path in SQL.rglob("*.py"):
+        written |= set(re.findall(r"'((?:plan|task)\.[a-z_]+)'", path.read_text("utf-8")))
+    assert written - set(ticked(page("events.md"))) == set()
+
+
+def test_every_method_of_the_store_is_described() -> None:
+    methods = {
+        name
+        for name, _ in inspect.getmembers(PlanStore, inspect.isfunction)
+        if not name.startswith("_")
+    }
+    described = {each.partition("(")[0] for each in ticked(page("python.md"))}
+    assert methods - described == set()

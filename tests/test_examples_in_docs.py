@@ -11,6 +11,7 @@ import inspect
 import json
 import re
 import subprocess
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
@@ -47,7 +48,7 @@ def examples(page: Path) -> list[Example]:
     found = [*blocks(page), ("", "")]
     return [
         Example(text, *(following if following[0] in {"json", "mermaid"} else ("", "")))
-        for (language, text), following in zip(found, found[1:], strict=False)
+        for (language, text), following in pairwise(found)
         if language == "bash"
     ]
 
@@ -83,7 +84,7 @@ async def test_programs_print_what_the_page_shows(
     for language, program in blocks(page):
         if language == "python":
             names: dict[str, Any] = {}
-            exec(compile(program, page.name, "exec"), names)  # noqa: S102 - our own page
+            exec(compile(program, page.name, "exec"), names)
             *_, main = filter(inspect.iscoroutinefunction, names.values())
             await asyncio.wait_for(main(database_url), PATIENCE)
             assert capsys.readouterr().out.splitlines() == _PRINTED.findall(program)

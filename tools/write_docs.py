@@ -46,7 +46,7 @@ def lifecycle() -> str:
             *_table(TASK_LIFECYCLE),
             "",
             "By `holder`: while a claim lasts, only who sends its fencing token may do it; an",
-            "operator may by `PATCH`, which ends the claim ([Claims](claims.md)). By `the service`:",
+            "operator may by `PATCH`, which ends the claim ([Claims](claims.md)). By the service:",
             "it follows from something else, and nobody can ask for it.",
             "",
             *_rules(),
@@ -113,7 +113,7 @@ def _rules() -> Iterable[str]:
         "",
         "A **reset** does a task again from the start: what was tried before stays readable, and",
         "isn't counted as a retry. `POST /tasks/{id}/reset` takes a running task back as well, and",
-        "with `{\"dependents\": true}` resets all that needs it, directly or not. What was skipped",
+        'with `{"dependents": true}` resets all that needs it, directly or not. What was skipped',
         "because of the task is revived.",
     ]
 

@@ -7,8 +7,9 @@ import gc
 import logging
 import signal
 import socket
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import uvicorn
@@ -205,14 +206,23 @@ async def _serve(
         description=settings.max_description,
         json_depth=settings.max_json_depth,
     )
-    async with PlanStore.open(
+    opening = partial(
+        PlanStore.open,
         url,
         pool_size=settings.pool_size,
         is_pooled=settings.pooler == "transaction",
         listen_url=settings.listen_url.get_secret_value() if settings.listen_url else None,
         max_limit=settings.max_limit,
         limits=limits,
-    ) as store:
+    )
+    async with AsyncExitStack() as stack:
+        try:
+            store = await stack.enter_async_context(opening())
+        except SetupError:
+            # It may have been killed since it was found running.
+            if postgres is None or not await asyncio.to_thread(postgres.ensure_running):
+                raise
+            store = await stack.enter_async_context(opening())
         context = Context(
             store,
             limits=limits,

@@ -48,7 +48,8 @@ class Entry:
     verb: str = ""
     """Of a report."""
     said: Any = None
-    """The answer, where it is a refusal or a surprise: free JSON."""
+    """Free JSON: the code of a refusal, what surprises, or, of a claim, the outputs of the tasks
+    that it needs."""
 
 
 class Journal:

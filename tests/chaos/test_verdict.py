@@ -8,6 +8,7 @@ from uuid import UUID
 
 import pytest
 
+from planstore.models import Task
 from tests.chaos.journal import Entry, What
 from tests.chaos.verdict import (
     Run,
@@ -17,6 +18,7 @@ from tests.chaos.verdict import (
     assert_no_two_worked_at_once,
     assert_only_late_reports_were_refused,
     assert_runs_followed_each_other,
+    assert_what_was_built_on_stands,
 )
 from tests.graphs import assert_carried_out, chain
 from tests.history import Event
@@ -110,6 +112,15 @@ def test_an_acknowledged_completion_that_is_not_there_is_seen(run: Run) -> None:
 def test_a_claim_that_somebody_else_has_is_seen(run: Run) -> None:
     with pytest.raises(AssertionError):
         assert_claims_are_there([entry(What.CLAIMED)], {RunId(TASK, 1): run})
+
+
+def test_an_output_that_was_built_on_and_is_another_now_is_seen() -> None:
+    built_on = entry(What.CLAIMED, said={str(TASK): {"token": 1}})
+    assert_what_was_built_on_stands(
+        [built_on], {TASK: Task.model_construct(output_data={"token": 1})}
+    )
+    with pytest.raises(AssertionError):
+        assert_what_was_built_on_stands([built_on], {TASK: Task.model_construct(output_data=None)})
 
 
 @pytest.mark.parametrize(

@@ -77,6 +77,7 @@ async def assert_nothing_went_wrong(
     assert_runs_followed_each_other(events, runs)
     assert_the_last_holders_outputs_stand(rows, runs)
     assert_claims_are_there(entries, runs)
+    assert_what_was_built_on_stands(entries, rows)
     assert_acknowledged_reports_are_there(entries, runs, rows)
     assert_only_late_reports_were_refused(entries, runs, events)
     assert_no_two_worked_at_once(entries)
@@ -169,6 +170,16 @@ def assert_claims_are_there(entries: Sequence[Entry], runs: Mapping[RunId, Run])
             run = runs[_run_of(entry)]
             assert run.token == entry.token, (entry, run)
             assert entry.worker.startswith(f"{run.worker_id}-"), (entry, run)
+
+
+def assert_what_was_built_on_stands(entries: Sequence[Entry], rows: Rows) -> None:
+    """What a worker was told that other tasks have produced is what they have produced."""
+    for entry in entries:
+        if entry.what == What.CLAIMED:
+            for task_id, output in entry.said.items():
+                needed = rows[UUID(task_id)]
+                assert isinstance(needed, Task)
+                assert needed.output_data == output, (entry, needed)
 
 
 def assert_acknowledged_reports_are_there(

@@ -89,7 +89,7 @@ class Worker:
                 packet["id"], packet["fencing_token"], packet["attempt"], lease, sent + lease
             )
             self._held[claim.task_id] = claim
-            self._note(What.CLAIMED, claim)
+            self._note(What.CLAIMED, claim, said=_outputs_of(packet["dependencies"]))
 
     def _carry_out(self, claim: Claim) -> None:
         self._work(claim)
@@ -123,7 +123,8 @@ class Worker:
 
     def _carry_out_all(self) -> None:
         for claim in list(self._held.values()):
-            self._work(claim)
+            if claim.task_id in self._held:  # a heartbeat may have said that it is lost
+                self._work(claim)
         done = list(self._held.values())
         self._held.clear()
         if not done:
@@ -214,6 +215,10 @@ class Worker:
     def _be_surprised(self, answer: httpx2.Response) -> None:
         said = f"{answer.request.url.path}: {answer.status_code} {answer.text[:2_000]}"
         self._journal.write(What.SURPRISED, said=said)
+
+
+def _outputs_of(needed: list[Json]) -> Json:
+    return {each["task_id"]: each["output_data"] for each in needed}
 
 
 def main(name: str, life: str, seed: str, journals: str, *urls: str) -> None:

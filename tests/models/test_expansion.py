@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from typing import TYPE_CHECKING, Any, Final
-from uuid import uuid4
+from uuid import UUID
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from planstore.errors import Fault
     from planstore.models.task import TaskDraft
 
-AGENT: Final = uuid4()
+AGENT: Final = UUID("550e8400-e29b-41d4-a716-446655440000")
 PARALLEL: Final = "parallel"
 
 

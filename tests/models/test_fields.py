@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any, Final
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 from pydantic import ValidationError
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pydantic import BaseModel
 
 PLAN: Final = uuid4()
+AGENT: Final = UUID("550e8400-e29b-41d4-a716-446655440000")
 
 
 def faults(model: type[BaseModel], **fields: Any) -> set[tuple[str | int, ...]]:
@@ -48,7 +49,7 @@ def test_a_text_is_kept_as_it_is() -> None:
     assert TaskCreate(plan_id=PLAN, description=text).description == text
 
 
-@pytest.mark.parametrize("name", ["0" * 32, str(uuid4()), f"{{{uuid4()}}}", uuid4().urn])
+@pytest.mark.parametrize("name", ["0" * 32, str(AGENT), f"{{{AGENT}}}", AGENT.urn])
 def test_a_name_never_reads_as_a_uuid(name: str) -> None:
     assert faults(TaskCreate, name=name) == {("name",)}
     assert faults(TaskUpdate, name=name) == {("name",)}

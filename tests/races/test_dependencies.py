@@ -52,7 +52,7 @@ async def add_task(store: PlanStore, plan: Plan, **fields: Any) -> Task:
     return await store.create_task(TaskCreate.model_validate(given))
 
 
-async def names_of(store: PlanStore, plan: Plan) -> list[str | None]:
+async def names_of(store: PlanStore, plan: Plan) -> list[str]:
     """What is handed out now."""
     return sorted(str(packet.name) for packet in await claim(store, plan=plan))
 

@@ -214,6 +214,7 @@ async def test_however_the_last_tasks_end_at_once_the_plan_settles_once(
     elsewhere: PlanStore,
     database: Database,
     database_url: str,
+    *,
     plan_type: str,
     parts: Sequence[int],
 ) -> None:
@@ -301,6 +302,7 @@ async def test_a_completion_after_an_override_is_late(
     database: Database,
     database_url: str,
     packet: WorkPacket,
+    *,
     status: S,
     event: str,
 ) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 import pytest
@@ -17,7 +17,7 @@ from tests.arranging import moved, status_of, task_of
 from tests.health import assert_healthy
 from tests.history import all_events
 from tests.holder import claim, complete, complete_all, fail, release
-from tests.rivals import DEADLINE, behind_key, behind_plan
+from tests.rivals import behind_key, behind_plan
 from tests.services.weaving import claimed, woven
 
 if TYPE_CHECKING:
@@ -117,9 +117,8 @@ async def test_tasks_that_are_added_while_others_end_get_the_places_that_are_lef
     packets = await claim(store)
 
     async with behind_plan(database_url, plan.id) as queue:
-        await queue.join(task_of(elsewhere, plan))
+        await queue.join(task_of(store, plan))
         await queue.join(complete_all(elsewhere, packets))
-        await queue.join(task_of(elsewhere, plan))
         await queue.join(task_of(elsewhere, plan))
         await queue.release()
 
@@ -166,17 +165,6 @@ async def test_a_start_by_hand_while_a_task_ends_takes_one_place(
     assert await claim(store) == []
 
 
-_A_WAITER_IS_WAITED_FOR: Final = """
-select exists (
-  select
-  from pg_stat_activity w
-  cross join unnest(pg_blocking_pids(w.pid)) b (pid)
-  join pg_stat_activity s on s.pid = b.pid
-  where s.wait_event_type = 'Lock'
-)
-"""
-
-
 async def test_a_place_that_waits_for_a_time_is_counted_though_its_task_is_just_claimed(
     store: PlanStore, database: Database, database_url: str
 ) -> None:
@@ -194,9 +182,7 @@ async def test_a_place_that_waits_for_a_time_is_counted_though_its_task_is_just_
         await _hand_out_now(database, b.id)
         claiming = await of_key.join(store.claim_tasks(late, idempotency=key))
         await of_plan.release()
-        async with asyncio.timeout(DEADLINE), database.connection() as conn:
-            while not await conn.fetchval(_A_WAITER_IS_WAITED_FOR):
-                await asyncio.sleep(0.002)  # between two looks; nothing is ordered by it
+        await of_key.one_waits_for_another()
         await of_key.release()
 
     assert [packet.id for packet in await claiming] == [b.id]

@@ -144,10 +144,15 @@ async def _apply(conn: Connection, plan: Row, edit: _Edit) -> None:
     if status in _ENDS and (before["status"] != status or token is not None):
         ending = edit.ending() or edit.end_by(_ENDS[status])
         ended = await following.end_runs(conn, [ending])
-        if ended.rows[0]["verdict"] not in {"changed", "same"}:
+        verdict = ended.rows[0]["verdict"]
+        if verdict not in {"changed", "same"}:
             raise refusals.of_ending(ended.rows[0], ending, expected=expected_version)
-        expected_version = token = None
-        rest = {} if edit.ending() else {name: rest[name] for name in rest.keys() - {"status"}}
+        if edit.ending():
+            rest = {}
+        elif verdict == "changed":
+            expected_version = token = None
+            del rest["status"]
+        # Else its holder says again how the run ended, and more under a token that has to hold.
     if rest:
         rows = await following.change_task(
             conn, plan, edit.task_id, rest, expected_version=expected_version, token=token
@@ -175,6 +180,7 @@ class _Edit:
             self.task_id,
             verb,
             token=self.token,
+            output_data=self.changes.get("output_data"),
             is_retryable=False,
             is_override=self.token is None,
             version=self.expected_version,
@@ -194,7 +200,6 @@ class _Edit:
             return None
         return replace(
             self.end_by(_ENDS[status]),
-            output_data=changes.get("output_data"),
             error=changes.get("error"),
             started_at=changes.get("started_at"),
             completed_at=changes.get("completed_at"),

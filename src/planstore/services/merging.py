@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 import asyncpg
 
 from planstore.errors import PlanStoreError
+from planstore.services.placing import in_turn
 from planstore.sql import tasks
 
 if TYPE_CHECKING:
@@ -60,8 +61,8 @@ class MergedCreates:
     async def _create(self, taken: list[Asked], *, is_waiting: bool = False) -> None:
         try:
             async with self._database.connection() as conn:
-                new = [each for each, _ in taken]
-                rows = await tasks.create(conn, new, is_waiting=is_waiting)
+                new = in_turn([each for each, _ in taken])
+                rows = await tasks.create(conn, new, is_waiting=is_waiting, are_apart=True)
         except asyncpg.PostgresError as error:
             if len(taken) == 1:
                 _fail(taken, error)
@@ -94,10 +95,15 @@ class MergedCreates:
         holdup.add_done_callback(self._holdups.discard)
 
     async def _wait_for(self, plan_id: UUID) -> None:
-        while held := self._held[plan_id]:
-            taken, self._held[plan_id] = held[:_AT_ONCE], held[_AT_ONCE:]
-            await self._create(taken, is_waiting=True)
-        del self._held[plan_id]
+        try:
+            while held := self._held[plan_id]:
+                taken, self._held[plan_id] = held[:_AT_ONCE], held[_AT_ONCE:]
+                await self._create(taken, is_waiting=True)
+        except BaseException as error:
+            _fail(self._held[plan_id], error)
+            raise
+        finally:
+            del self._held[plan_id]
 
 
 def _fail(taken: list[Asked], error: BaseException) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from uuid_utils.compat import uuid7
@@ -28,6 +30,20 @@ def new_tasks(
         NewTask(draft.id or uuid7(), plan_id, draft, *place, key)
         for draft, place in zip(drafts, places, strict=True)
     ]
+
+
+def in_turn(new: Sequence[NewTask]) -> list[NewTask]:
+    """Return tasks that were asked for one by one, each after those of its plan before it."""
+    placed = list(new)
+    by_plan: defaultdict[UUID, list[int]] = defaultdict(list)
+    for number, each in enumerate(new):
+        by_plan[each.plan_id].append(number)
+    for numbers in by_plan.values():
+        if len(numbers) > 1:
+            orders = (None if new[n].after_last else new[n].at_least for n in numbers)
+            for n, (after_last, at_least) in zip(numbers, _places(orders), strict=True):
+                placed[n] = replace(new[n], after_last=after_last, at_least=at_least)
+    return placed
 
 
 def _places(orders: Iterable[int | None]) -> Iterable[tuple[int | None, int | None]]:

@@ -65,8 +65,8 @@ from planstore.services.merging import MergedCreates
 from planstore.services.once import Writes
 from planstore.services.placing import new_tasks
 from planstore.services.wakeups import Wakeups
-from planstore.sql import idempotency as keys
 from planstore.sql import derivation, plans, tasks
+from planstore.sql import idempotency as keys
 from planstore.sql.tasks import End, Ending
 
 if TYPE_CHECKING:

@@ -263,7 +263,7 @@ weighed as materialized (
     c.tasks as task_count,
     greatest(plan.last_order, c.last_order) as last_order,
     $2::boolean as is_move,
-    $3::boolean as is_revision,
+    $3::boolean::int as revisions,
     $4::boolean as is_start,
     true as is_derivation,
     $5::boolean as keeps_step

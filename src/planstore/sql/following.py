@@ -7,9 +7,9 @@ into each statement which adds or moves tasks. It reads two CTEs that the statem
 ``weighed``  one row for each plan that changes: its ``id``; ``gate_order``, ``gate_unfinished``,
              ``unfinished_tasks``, ``live_tasks``, ``offered_tasks``, ``task_count`` and
              ``last_order`` as they will be; ``is_aborting``; and ``is_move`` (a task's status
-             changes), ``is_revision`` (the plan's structure does), ``is_start`` (a task starts or
-             ends, so a draft becomes active), ``is_derivation`` (all was computed anew),
-             ``keeps_step`` (the client has just set the step)
+             changes), ``revisions`` (how many changes of the plan's structure it is), ``is_start``
+             (a task starts or ends, so a draft becomes active), ``is_derivation`` (all was
+             computed anew), ``keeps_step`` (the client has just set the step)
 
 and it leaves ``followed``, the plans as clients will see it. `PLAN_RECORDED` comes at the end,
 after the statement's own ``recorded``: the plan's event, where clients see a change.
@@ -121,7 +121,7 @@ followed as materialized (
       end as status,
       case when w.keeps_step then p.current_step else {next_step("w.gate_order")} end
         as current_step,
-      p.revision + w.is_revision::int as revision
+      p.revision + w.revisions as revision
   ) f
   cross join lateral (
     select json_object_agg(c.field, c.value) filter (where c.is_changed) as payload

@@ -10,14 +10,26 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from planstore.sql.fragments import (
+    IS_ABORTED,
+    IS_DEAD,
     IS_HELD,
+    IS_UNMET,
+    ON_FAILURE_ABORT,
     PLAN_ACTIVE,
     PLAN_COMPLETED,
     PLAN_FINAL,
+    PLAN_SEQUENTIAL,
     PLAN_SETTLED,
+    TASK_BLOCKED,
+    TASK_FAILED,
     TASK_FINISHED,
+    TASK_PENDING,
     TASK_RUNNING,
+    TASK_SKIPPED,
     TASK_UNSTARTED,
+    is_dead,
+    is_idle,
+    satisfies,
 )
 
 if TYPE_CHECKING:
@@ -122,6 +134,154 @@ left join planstore.task_states s on s.plan_id = t.plan_id and s.task_id = t.id
 where s.task_id is null
 """
 
+_TASKLESS: Final = """
+select s.task_id as id
+from planstore.task_states s
+left join planstore.tasks t on t.plan_id = s.plan_id and t.id = s.task_id
+where t.id is null
+"""
+
+_PLANLESS: Final = """
+select t.id
+from planstore.tasks t
+left join planstore.plans p on p.id = t.plan_id
+where p.id is null
+"""
+
+_MISWIRED: Final = f"""
+with counted as (
+  select
+    d.plan_id,
+    d.task_id,
+    count(*) as needs,
+    count(*) filter (
+      where not {satisfies("d.condition", status="n.status", reason="n.status_reason")}
+    ) as unmet
+  from planstore.dependencies d
+  join planstore.task_states n on n.plan_id = d.plan_id and n.task_id = d.needs_id
+  group by d.plan_id, d.task_id
+)
+select s.task_id as id
+from planstore.task_states s
+left join counted c on c.plan_id = s.plan_id and c.task_id = s.task_id
+where row(s.needs, s.unmet) is distinct from row(coalesce(c.needs, 0), coalesce(c.unmet, 0))
+  or s.status = {TASK_PENDING} and s.unmet > 0
+  or s.status = {TASK_BLOCKED}
+    and not coalesce(
+      s.status_reason = {IS_HELD} or s.status_reason = {IS_UNMET} and s.unmet > 0, false
+    )
+"""
+
+_MISREADY: Final = f"""
+select s.task_id as id
+from planstore.plans p
+join planstore.tasks t on t.plan_id = p.id
+join planstore.task_states s on s.plan_id = t.plan_id and s.task_id = t.id
+where (s.due_at is not null) <> (
+    s.status = {TASK_PENDING}
+    and (p.plan_type <> {PLAN_SEQUENTIAL} or t.sequence_order = p.gate_order)
+  )
+  or (s.ready_at is not null) and not (p.status = {PLAN_ACTIVE} and p.paused_at is null)
+  or s.due_at is not null and s.ready_at is null
+    and p.status = {PLAN_ACTIVE} and p.paused_at is null and p.max_parallel_tasks is null
+"""
+
+_MISPLACED: Final = f"""
+with counted as (
+  select
+    s.plan_id,
+    count(*) filter (where s.status = {TASK_RUNNING}) as running,
+    count(s.due_at) as due,
+    count(s.ready_at) as ready
+  from planstore.task_states s
+  group by s.plan_id
+)
+select p.id
+from planstore.plans p
+join counted c on c.plan_id = p.id
+where p.max_parallel_tasks is not null
+  and p.status = {PLAN_ACTIVE}
+  and p.paused_at is null
+  and c.ready <> least(c.due, greatest(p.max_parallel_tasks - c.running, 0))
+"""
+
+_DEAD: Final = f"""
+with dead as (
+  select distinct d.plan_id, d.task_id
+  from planstore.dependencies d
+  join planstore.plans p on p.id = d.plan_id
+  join planstore.task_states n on n.plan_id = d.plan_id and n.task_id = d.needs_id
+  where {
+    is_dead("d.condition", status="n.status", reason="n.status_reason", on_failure="p.on_failure")
+}
+)
+select s.task_id as id
+from planstore.task_states s
+left join dead d on d.plan_id = s.plan_id and d.task_id = s.task_id
+where {is_idle("s")}
+  and (d.task_id is not null)
+    <> (s.status = {TASK_SKIPPED} and coalesce(s.status_reason = {IS_DEAD}, false))
+"""
+
+_MISABORTED: Final = f"""
+with counted as (
+  select
+    s.plan_id,
+    bool_or(s.status = {TASK_FAILED}) as has_failed,
+    bool_or(s.status in {TASK_UNSTARTED}) as has_open,
+    bool_or(s.status_reason = {IS_ABORTED}) as has_aborted
+  from planstore.task_states s
+  group by s.plan_id
+)
+select p.id
+from planstore.plans p
+join counted c on c.plan_id = p.id
+cross join lateral (select p.on_failure = {ON_FAILURE_ABORT} and c.has_failed as is_aborting) a
+where p.is_aborting <> a.is_aborting
+  or a.is_aborting and c.has_open
+  or c.has_aborted and not a.is_aborting
+"""
+
+_MISNUMBERED_CLAIMS: Final = """
+with given as (
+  select s.task_id, s.fencing_token, count(*) over (partition by s.fencing_token) as holders
+  from planstore.task_states s
+  where s.fencing_token is not null
+)
+select g.task_id as id
+from given g
+cross join planstore.fencing_tokens f
+where g.holders > 1
+  or g.fencing_token > f.last_value
+  or not f.is_called
+"""
+
+_MISLEASED: Final = f"""
+select s.task_id as id
+from planstore.task_states s
+where case
+    when s.status = {TASK_RUNNING} and s.fencing_token is not null
+      then s.worker_id is null or s.lease_seconds is null or s.lease_expires_at is null
+        or s.lease_expires_at > s.times_out_at
+    else s.lease_seconds is not null or s.lease_expires_at is not null
+      or s.times_out_at is not null
+  end
+"""
+
+_MISCOUNTED_RUNS: Final = f"""
+select s.task_id as id
+from planstore.task_states s
+left join (
+  select a.plan_id, a.task_id, max(a.attempt) as attempt
+  from planstore.attempts a
+  group by a.plan_id, a.task_id
+) a on a.plan_id = s.plan_id and a.task_id = s.task_id
+where s.attempt < s.free_attempts
+  or s.attempt < a.attempt
+  -- How a run ended is written once it has.
+  or s.status = {TASK_RUNNING} and s.attempt in (0, a.attempt)
+"""
+
 _OBJECTS: Final = """
 objects as (
   select p.id, p.version, p.status from planstore.plans p
@@ -216,6 +376,58 @@ INVARIANTS: Final = (
         rule="task_without_state",
         broken="The task has no status: its row in task_states is missing.",
         violations=_STATELESS,
+    ),
+    Invariant(
+        rule="state_without_task",
+        broken="The row in task_states belongs to no task.",
+        violations=_TASKLESS,
+    ),
+    Invariant(
+        rule="task_without_plan",
+        broken="The task belongs to no plan.",
+        violations=_PLANLESS,
+    ),
+    Invariant(
+        rule="task_dependencies",
+        broken="How many dependencies the task has, or how many aren't satisfied, differs from a "
+        "recount, or it is pending with some of these, or blocked without.",
+        violations=_MISWIRED,
+    ),
+    Invariant(
+        rule="task_readiness",
+        broken="The task waits though its turn has come, or may start though it hasn't, or though "
+        "its plan hands out nothing.",
+        violations=_MISREADY,
+    ),
+    Invariant(
+        rule="plan_places",
+        broken="The plan hands out more tasks than it has places for, or leaves places empty.",
+        violations=_MISPLACED,
+    ),
+    Invariant(
+        rule="dependency_dead",
+        broken="The task waits for what can't come any more, or was skipped for what may.",
+        violations=_DEAD,
+    ),
+    Invariant(
+        rule="plan_aborting",
+        broken="The plan goes on though it is to be aborted, or was aborted for nothing.",
+        violations=_MISABORTED,
+    ),
+    Invariant(
+        rule="claim_tokens",
+        broken="The task's fencing token is another one's too, or was never drawn.",
+        violations=_MISNUMBERED_CLAIMS,
+    ),
+    Invariant(
+        rule="claim_lease",
+        broken="The task is claimed without a worker or a lease, or has a lease without a claim.",
+        violations=_MISLEASED,
+    ),
+    Invariant(
+        rule="task_attempts",
+        broken="The task has run more often than it counts, or its run goes on though it ended.",
+        violations=_MISCOUNTED_RUNS,
     ),
     Invariant(
         rule="change_without_event",

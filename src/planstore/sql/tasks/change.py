@@ -297,7 +297,7 @@ recorded as (
   left join answer a on true
   where j.verdict = 'changed'
     -- A repetition under its key isn't late: it is answered as the first request was.
-    or j.verdict = 'conflict' and not exists (
+    or j.verdict in ('conflict', 'stale_claim') and not exists (
       select from planstore.idempotency_keys k where k.scope = {_KEY[0]} and k.key = {_KEY[1]}
     )
 ),
@@ -341,9 +341,9 @@ async def change(
     ``changed`` and ``same``: done, or nothing to do. ``wide``: nothing was done, since what follows
     takes more than counting. ``end``: nor was it, since the task would end. Refusals, by which
     nothing changed: ``mismatch`` (it is at ``version_before``), ``refused`` (``status_before``
-    doesn't allow it), ``claimed`` (by ``worker_before``), ``stale_claim`` (it has ended),
-    ``waiting`` (for a dependency), ``closed`` (the plan is), ``conflict`` (it has another output;
-    the event is kept). Nothing: no such task.
+    doesn't allow it), ``claimed`` (by ``worker_before``), ``waiting`` (for a dependency),
+    ``closed`` (the plan is), ``stale_claim`` (it has ended) and ``conflict`` (it has another
+    output): of these two an event keeps what was sent. Nothing: no such task.
     """
     return await conn.fetch(
         _CHANGE,

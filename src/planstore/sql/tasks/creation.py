@@ -62,6 +62,7 @@ _EDGES: Final = (
 
 _LOCKED: Final = f"${len(_NEW) + len(_EDGES) + 1}::boolean"
 _DERIVED_AFTER: Final = f"${len(_NEW) + len(_EDGES) + 2}::boolean"
+_APART: Final = f"${len(_NEW) + len(_EDGES) + 3}::boolean"
 
 _OF_GIVEN: Final = (
     *("id", "plan_id", "name", "agent_id", "description", "task_type", "input_data", "metadata"),
@@ -197,7 +198,7 @@ weighed as materialized (
     plan.task_count + a.tasks as task_count,
     greatest(plan.last_order, a.highest_order) as last_order,
     false as is_move,
-    true as is_revision,
+    case when {_APART} then a.tasks else 1 end::int as revisions,
     false as is_start,
     false as is_derivation,
     false as keeps_step
@@ -349,6 +350,7 @@ async def create(
     is_locked: bool = False,
     is_derived_after: bool = False,
     is_waiting: bool = True,
+    are_apart: bool = False,
 ) -> list[Row]:
     """Add tasks to their plans; answers for each, in the given order, a ``verdict``.
 
@@ -358,6 +360,8 @@ async def create(
     ``edges``: their dependencies, known to be without a cycle; with any, the plans must be locked
     before, in the same transaction (``is_locked``). ``is_derived_after``: so they are, and all that
     follows for them is derived after it.
+
+    ``are_apart``: each was asked for by itself, so each is a revision of its plan.
 
     ``changed``: done. ``missing``: there is no such plan. ``closed``: the plan takes no task.
     ``stale``: nothing was done for the plan; call again with it locked before. ``wide``: nothing
@@ -370,6 +374,7 @@ async def create(
         *(zip(*(each.row for each in edges), strict=True) if edges else _NO_EDGES),
         is_locked,
         is_derived_after,
+        are_apart,
     )
 
 

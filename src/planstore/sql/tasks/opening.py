@@ -170,7 +170,7 @@ WEIGHED: Final = """g.id,
     g.task_count,
     g.last_order,
     true as is_move,
-    false as is_revision,
+    0 as revisions,
     true as is_start,
     false as is_derivation,
     false as keeps_step"""
