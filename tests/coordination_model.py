@@ -51,13 +51,10 @@ class Clock:
 
 
 @dataclass(frozen=True)
-class Draft:
-    """A task to be added."""
+class Kind:
+    """What a task is like."""
 
-    id: UUID
-    name: str
     order: int | None
-    needs: Mapping[UUID, Condition]
     priority: int
     task_type: str | None
     agent_id: UUID | None
@@ -65,6 +62,16 @@ class Draft:
     is_once: bool
     is_late: bool
     """Whether it isn't to start before half an hour is over."""
+
+
+@dataclass(frozen=True)
+class Draft:
+    """A task to be added."""
+
+    id: UUID
+    name: str
+    needs: Mapping[UUID, Condition]
+    kind: Kind
 
 
 @dataclass
@@ -98,6 +105,10 @@ class ModelTask:
     reason: StatusReason | None = None
     due: int | None = None
     is_ready: bool = False
+
+    @property
+    def id(self) -> UUID:
+        return self.draft.id
 
     @property
     def is_idle(self) -> bool:
@@ -192,8 +203,8 @@ class ModelPlan:
                 draft,
                 order,
                 dict(draft.needs),
-                draft.priority,
-                self.clock.now + HALF_AN_HOUR if draft.is_late else 0,
+                draft.kind.priority,
+                self.clock.now + HALF_AN_HOUR if draft.kind.is_late else 0,
             )
             self.last_order = max(self.last_order, order)
         self.revision += 1
@@ -202,13 +213,13 @@ class ModelPlan:
 
     def _orders(self, drafts: Sequence[Draft]) -> list[int]:
         last = self.last_order
-        if all(draft.order is None for draft in drafts) and any(draft.needs for draft in drafts):
+        given = [draft.kind.order for draft in drafts]
+        if given == [None] * len(drafts) and any(draft.needs for draft in drafts):
             return [last + 1] * len(drafts)
         orders: list[int] = []
-        for draft in drafts:
-            order = last + 1 if draft.order is None else draft.order
-            orders.append(order)
-            last = max(last, order)
+        for order in given:
+            orders.append(last + 1 if order is None else order)
+            last = max(last, orders[-1])
         return orders
 
     def _waits_in_a_circle(
@@ -219,8 +230,8 @@ class ModelPlan:
         is_sequential: bool | None = None,
     ) -> bool:
         """Whether tasks would wait for each other, if they had these needs and orders."""
-        every = {task.draft.id: task.needs for task in self.tasks.values()} | dict(needs or {})
-        order = {task.draft.id: task.order for task in self.tasks.values()} | dict(orders or {})
+        every = {task.id: task.needs for task in self.tasks.values()} | dict(needs or {})
+        order = {task.id: task.order for task in self.tasks.values()} | dict(orders or {})
         if self.is_sequential if is_sequential is None else is_sequential:
             return find_cycle(every) is not None or any(
                 order[needed] > order[task] for task, needed in _pairs(every)
@@ -283,9 +294,14 @@ class ModelPlan:
 
     def _end_by_hand(self, task: ModelTask, report: Report, description: str | None) -> Refusal:
         report = replace(report, is_retryable=False, is_by_hand=report.token is None)
-        is_repeated = (report.token, report.verb) in task.reports
+        if description is not None and report.token is not None and report.token != task.token:
+            # What comes with it is an edit, which asks first for the token, then for the status.
+            if report.token != task.result_token:
+                return StaleClaim
+            if report.verb != End.COMPLETE:
+                return InvalidTransition
         (refusal,) = self.end([report])
-        return StaleClaim if is_repeated and description else refusal
+        return refusal
 
     def _begin_by_hand(self, task: ModelTask, status: TaskStatus, token: int | None) -> Refusal:
         if token is not None and token not in {task.token, task.result_token}:
@@ -356,8 +372,8 @@ class ModelPlan:
             case End.RELEASE:
                 task.give_back()
             case End.FAIL | End.EXPIRE:
-                is_lost = verb == End.EXPIRE and task.draft.is_once
-                is_last = task.attempt - task.free_attempts > task.draft.max_retries
+                is_lost = verb == End.EXPIRE and task.draft.kind.is_once
+                is_last = task.attempt - task.free_attempts > task.draft.kind.max_retries
                 if (
                     is_lost
                     or is_last
@@ -589,8 +605,8 @@ class ModelPlan:
     def _rank(self, task: ModelTask) -> tuple[object, ...]:
         assert task.due is not None
         if task.due > self.clock.now:
-            return True, task.due, task.draft.id
-        return False, not task.is_ready, -task.priority, task.due, task.draft.id
+            return True, task.due, task.id
+        return False, not task.is_ready, -task.priority, task.due, task.id
 
 
 @dataclass(frozen=True)

@@ -142,7 +142,7 @@ def creates_a_task(answer: Answer) -> None:
 
 def changes_the_task(answer: Answer) -> None:
     assert answer.status == 200
-    kept = {"updated_at", "version", "started_at", "completed_at"} | answer.sent.keys()
+    kept = {"updated_at", "version", "started_at", "completed_at", "attempt"} | answer.sent.keys()
     assert {name: answer.body[name] for name in answer.sent} == answer.sent
     assert _without(answer.body, kept) == _without(answer.task, kept)
     assert answer.stored(f"/tasks/{answer.task['id']}") == answer.body

@@ -30,12 +30,19 @@ class Killer:
         """How often whom."""
         self._stage = stage
         self._random = chance
+        self._untried = chance.sample(list(_WEIGHTS), len(_WEIGHTS))
 
     def strike(self) -> None:
         """Kill somebody, unless it is PostgreSQL's turn and it lies on the ground already."""
-        (victim,) = self._random.choices(list(_WEIGHTS), list(_WEIGHTS.values()))
+        victim = self._next_victim()
         if self._is_hit(victim):
             self.kills[victim] += 1
+
+    def _next_victim(self) -> str:
+        if self._untried:  # so that a short run, too, has something of everything
+            return self._untried.pop()
+        (victim,) = self._random.choices(list(_WEIGHTS), list(_WEIGHTS.values()))
+        return victim
 
     def _is_hit(self, victim: str) -> bool:
         match victim:

@@ -26,10 +26,17 @@ class Process:
 def postgres_of(data_dir: Path) -> list[Process]:
     """Return the postmaster of an embedded PostgreSQL and then its children; none if it is down."""
     everything = _everything()
-    for each in everything:
-        if each.command.endswith(f"/postgres -D {data_dir}/postgres/data"):
-            return [each, *(child for child in everything if child.parent == each.pid)]
+    # A child bears its parent's command line until it has given itself a title.
+    named = {each.pid: each for each in everything if each.command.endswith(_started_on(data_dir))}
+    for postmaster in named.values():
+        if postmaster.parent not in named:
+            children = (each for each in everything if each.parent == postmaster.pid)
+            return [postmaster, *children]
     return []
+
+
+def _started_on(data_dir: Path) -> str:
+    return f"/postgres -D {data_dir}/postgres/data"
 
 
 def end_what_runs_in(place: Path, *, seconds: float) -> None:

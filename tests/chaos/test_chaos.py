@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from tests.graphs import Graph
 
-SECONDS: Final = float(os.environ.get("CHAOS_SECONDS", "8"))
+SECONDS: Final = float(os.environ.get("CHAOS_SECONDS", "6"))
 SEED: Final = int(os.environ.get("CHAOS_SEED") or random.SystemRandom().getrandbits(32))
 
 PATIENCE: Final = 60 + SECONDS

@@ -55,11 +55,20 @@ from planstore.models.dependency import Condition, DependenciesUpdate, Dependenc
 from planstore.models.idempotency import Idempotency
 from planstore.models.plan import OnFailure
 from planstore.models.retry import RetryPolicy
+from planstore.models.task import SideEffects
 from planstore.services.doctor import examine
 from planstore.services.plan_store import PlanStore
 from planstore.services.searching import Leases, Searches
 from planstore.sql.tasks import End
-from tests.coordination_model import HALF_AN_HOUR, Clock, Draft, ModelPlan, ModelTask, Report
+from tests.coordination_model import (
+    HALF_AN_HOUR,
+    Clock,
+    Draft,
+    Kind,
+    ModelPlan,
+    ModelTask,
+    Report,
+)
 from tests.history import (
     all_events,
     all_rows,
@@ -83,6 +92,7 @@ MANY: Final = 6
 """Few tasks of a plan, for then they meet."""
 
 HOUR: Final = timedelta(hours=1)
+LATEST: Final = datetime.max.replace(tzinfo=UTC)
 WORKERS: Final = st.sampled_from(["ada", "grace", "mary"])
 TYPES: Final = ("read", "write")
 AGENTS: Final = (UUID(int=1), UUID(int=2))
@@ -126,24 +136,23 @@ SHAPES: Final = st.fixed_dictionaries(
         "status": st.sampled_from([PlanStatus.ACTIVE, PlanStatus.ACTIVE, PlanStatus.DRAFT]),
     }
 )
-DRAFTS: Final = st.fixed_dictionaries(
-    {
-        "needs": EARLIER,
-        "order": ORDERS,
-        "priority": st.sampled_from([0, 0, 1]),
-        "task_type": st.none() | st.sampled_from(TYPES),
-        "agent_id": st.none() | st.sampled_from(AGENTS),
-        "max_retries": st.sampled_from([0, 1]),
-        "is_once": st.booleans(),
-        "is_late": st.sampled_from([False] * 5 + [True]),
-    }
+KINDS: Final = st.builds(
+    Kind,
+    order=ORDERS,
+    priority=st.sampled_from([0, 0, 1]),
+    task_type=st.none() | st.sampled_from(TYPES),
+    agent_id=st.none() | st.sampled_from(AGENTS),
+    max_retries=st.sampled_from([0, 1]),
+    is_once=st.booleans(),
+    is_late=st.sampled_from([False] * 5 + [True]),
 )
+DRAFTS: Final = st.tuples(KINDS, EARLIER)
 BATCHES: Final = st.lists(DRAFTS, min_size=1, max_size=5)
-"""What tasks are like."""
+"""What tasks are like, and what they need."""
 
-TABLES: Final = (
-    *("dependencies", "attempts", "task_states", "tasks", "plans", "events", "idempotency_keys"),
-)
+Given = tuple[Kind, list[tuple[int, Condition]]]
+
+TABLES: Final = ["dependencies", "attempts", "task_states", "tasks", "plans", "events"]
 
 _FINGERPRINT: Final = """
 select
@@ -210,17 +219,14 @@ class CoordinationMachine(RuleBasedStateMachine):
     def plan_at(self, number: int) -> ModelPlan:
         return list(self.plans.values())[number % len(self.plans)]
 
-    def task_at(self, number: int) -> tuple[ModelPlan, UUID]:
-        ids = list(self.tasks)
-        return self.plan_of(ids[number % len(ids)])
+    def task_at(self, number: int, *, is_claimed: bool = False) -> UUID:
+        """A task; ``is_claimed``: one that is claimed, if there is one."""
+        every = list(self.tasks)
+        claimed = [each for each, task in self.tasks.items() if task.token] if is_claimed else []
+        return (claimed or every)[number % len(claimed or every)]
 
-    def claimed_at(self, number: int) -> tuple[ModelPlan, UUID]:
-        """A task that is claimed, if there is one."""
-        ids = [each for each, task in self.tasks.items() if task.token]
-        return self.plan_of(ids[number % len(ids)]) if ids else self.task_at(number)
-
-    def plan_of(self, task_id: UUID) -> tuple[ModelPlan, UUID]:
-        return next(plan for plan in self.plans.values() if task_id in plan.tasks), task_id
+    def plan_of(self, task_id: UUID) -> ModelPlan:
+        return next(plan for plan in self.plans.values() if task_id in plan.tasks)
 
     def token_of(self, task_id: UUID, kind: Token) -> int | None:
         task = self.tasks[task_id]
@@ -240,16 +246,13 @@ class CoordinationMachine(RuleBasedStateMachine):
         self.ids += 1
         return uuid5(NAMESPACE_OID, str(self.ids))
 
-    def drafts(self, plan: ModelPlan, given: Sequence[dict[str, Any]]) -> list[Draft]:
-        ids = [self.new_id() for _ in given]
-        every = [*plan.tasks, *ids]
+    def drafts(self, plan: ModelPlan, given: Sequence[Given]) -> list[Draft]:
+        every = [*plan.tasks, *(self.new_id() for _ in given)]
         drafts: list[Draft] = []
-        for place, each in enumerate(given, start=len(plan.tasks)):
-            needed = {place - back: when for back, when in each["needs"]}
-            needs = {every[n]: when for n, when in needed.items() if 0 <= n < len(every)}
-            drafts.append(
-                Draft(**{**each, "needs": needs}, id=every[place], name=f"task {place}")
-            )
+        for place, (kind, earlier) in enumerate(given, start=len(plan.tasks)):
+            places = {place - back: when for back, when in earlier}
+            needs = {every[n]: when for n, when in places.items() if 0 <= n < len(every)}
+            drafts.append(Draft(every[place], f"task {place}", needs, kind))
         return drafts
 
     def act(self, call: Coroutine[Any, Any, T], refusal: Refusal) -> T | None:
@@ -288,14 +291,12 @@ class CoordinationMachine(RuleBasedStateMachine):
         shapes=st.lists(SHAPES, min_size=1, max_size=2),
         batches=st.lists(BATCHES, min_size=2, max_size=2),
     )
-    def create_plans(
-        self, shapes: list[dict[str, Any]], batches: list[list[dict[str, Any]]]
-    ) -> None:
+    def create_plans(self, shapes: list[dict[str, Any]], batches: list[list[Given]]) -> None:
         for shape, given in zip(shapes, batches, strict=False):
             self.clock.now += 1
             self.create_plan(shape, given)
 
-    def create_plan(self, shape: dict[str, Any], given: list[dict[str, Any]]) -> None:
+    def create_plan(self, shape: dict[str, Any], given: list[Given]) -> None:
         plan = ModelPlan(
             self.clock,
             self.new_id(),
@@ -315,7 +316,7 @@ class CoordinationMachine(RuleBasedStateMachine):
 
     @precondition(lambda self: any(len(plan.tasks) < MANY for plan in self.plans.values()))
     @rule(number=NUMBERS, given=DRAFTS, is_keyed=st.booleans())
-    def add_task(self, number: int, given: dict[str, Any], *, is_keyed: bool) -> None:
+    def add_task(self, number: int, given: Given, *, is_keyed: bool) -> None:
         plan = self.plan_at(number)
         drafts = self.drafts(plan, [given])
         create = TaskCreate(plan_id=plan.id, **dict(_drafts(drafts)[0]))
@@ -326,7 +327,7 @@ class CoordinationMachine(RuleBasedStateMachine):
 
     @precondition(lambda self: any(len(plan.tasks) < MANY for plan in self.plans.values()))
     @rule(number=NUMBERS, given=BATCHES)
-    def add_tasks(self, number: int, given: list[dict[str, Any]]) -> None:
+    def add_tasks(self, number: int, given: list[Given]) -> None:
         plan = self.plan_at(number)
         drafts = self.drafts(plan, given)
         batch = TaskBatch(plan_id=plan.id, tasks=_drafts(drafts))
@@ -352,6 +353,8 @@ class CoordinationMachine(RuleBasedStateMachine):
         is_keyed: bool,
     ) -> None:
         request = self.request(worker, limit, scope, number)
+        # What comes back of several plans does so by several transactions, in whatever order.
+        is_sweeping = is_sweeping and len({self.plan_of(each).id for each in self.overdue()}) < 2
         self.prepare_claim(is_sweeping=is_sweeping)
         if is_sweeping:
             self.expire()
@@ -369,10 +372,14 @@ class CoordinationMachine(RuleBasedStateMachine):
 
     def prepare_claim(self, *, is_sweeping: bool = False) -> None:
         """Say whether a claim looks at the leases, as one does in a second; and have it look
-        everywhere, since time has passed only in the database."""
-        self.store._claims._swept_at = float("-inf" if is_sweeping else "inf")
-        self.store._claims._searches = Searches()
-        self.store._claims._leases = Leases()
+        everywhere, since time has passed only in the database.
+        """
+        claims = self.store._claims  # pyright: ignore[reportPrivateUsage] - see above
+        vars(claims).update(
+            _swept_at=float("-inf" if is_sweeping else "inf"),
+            _searches=Searches(),
+            _leases=Leases(),
+        )
 
     def request(self, worker: str, limit: int, scope: Scope, number: int) -> ClaimRequest:
         fields: dict[str, Any] = {}
@@ -385,10 +392,12 @@ class CoordinationMachine(RuleBasedStateMachine):
         return ClaimRequest(worker_id=worker, limit=limit, lease_seconds=3_600, **fields)
 
     async def next_tasks(self, request: ClaimRequest) -> list[UUID]:
-        """The tasks that a claim is to hand out, in order."""
+        """The tasks that a claim is to hand out, in order.
+
+        What becomes due together with it, and so isn't yet in the store, comes last.
+        """
         async with self.database.connection() as conn:
-            rows = await conn.fetch("select s.task_id, s.ready_at from planstore.task_states s")
-        ready_at = {row["task_id"]: row["ready_at"] for row in rows}
+            due_at = {row["task_id"]: row["due_at"] for row in await conn.fetch(_STANDING)}
         ready = [
             task
             for plan in self.plans.values()
@@ -397,11 +406,11 @@ class CoordinationMachine(RuleBasedStateMachine):
             if task.is_ready
             and task.due is not None
             and task.due <= self.clock.now
-            and (request.task_types is None or task.draft.task_type in request.task_types)
-            and (request.agent_id is None or task.draft.agent_id in {None, request.agent_id})
+            and (request.task_types is None or task.draft.kind.task_type in request.task_types)
+            and (request.agent_id is None or task.draft.kind.agent_id in {None, request.agent_id})
         ]
-        ready.sort(key=lambda task: (-task.priority, ready_at[task.draft.id], task.draft.id))
-        return [task.draft.id for task in ready[: request.limit]]
+        ready.sort(key=lambda task: (-task.priority, due_at[task.id] or LATEST, task.id))
+        return [task.id for task in ready[: request.limit]]
 
     def hand_over(
         self, request: ClaimRequest, expected: Sequence[UUID], packets: Sequence[WorkPacket]
@@ -411,8 +420,8 @@ class CoordinationMachine(RuleBasedStateMachine):
         assert all(token > self.last_token for token in tokens)
         assert len(set(tokens)) == len(tokens)
         for packet in packets:
-            plan, task_id = self.plan_of(packet.id)
-            task = plan.tasks[task_id]
+            plan = self.plan_of(packet.id)
+            task = plan.tasks[packet.id]
             plan.claim(packet.id, request.worker_id, packet.fencing_token)
             assert packet.plan_revision == plan.revision
             assert {each.task_id: each.when for each in packet.dependencies} == task.needs
@@ -424,13 +433,13 @@ class CoordinationMachine(RuleBasedStateMachine):
     @precondition(lambda self: any(task.token for task in self.tasks.values()))
     @rule(number=NUMBERS, output=OUTPUTS, is_going_on=st.booleans())
     def complete_claimed(self, number: int, output: int | None, *, is_going_on: bool) -> None:
-        _, task_id = self.claimed_at(number)
+        task_id = self.task_at(number, is_claimed=True)
         self.complete(task_id, Token.OWN, output, is_going_on=is_going_on)
 
     @precondition(lambda self: any(task.token for task in self.tasks.values()))
     @rule(number=NUMBERS, is_retryable=st.booleans(), retry_in=st.sampled_from([0, HALF_AN_HOUR]))
     def fail_claimed(self, number: int, *, is_retryable: bool, retry_in: int) -> None:
-        _, task_id = self.claimed_at(number)
+        task_id = self.task_at(number, is_claimed=True)
         self.fail(task_id, Token.OWN, is_retryable=is_retryable, retry_in=retry_in)
 
     @precondition(lambda self: self.tasks)
@@ -444,7 +453,7 @@ class CoordinationMachine(RuleBasedStateMachine):
     def report(
         self, verb: End, number: int, kind: Token, *, is_claimed: bool, is_keyed: bool
     ) -> None:
-        _, task_id = (self.claimed_at if is_claimed else self.task_at)(number)
+        task_id = self.task_at(number, is_claimed=is_claimed)
         match verb:
             case End.COMPLETE:
                 self.complete(task_id, kind, 1, is_keyed=is_keyed)
@@ -510,33 +519,20 @@ class CoordinationMachine(RuleBasedStateMachine):
         claim_next: ClaimRequest | None = None,
     ) -> None:
         due = self.due()
-        plan, _ = self.plan_of(report.task_id)
-        (refusal,) = plan.end([report])
+        (refusal,) = self.plan_of(report.task_id).end([report])
         unblocked = self.due() - due - {report.task_id}
+        expected = self.run(self.next_tasks(claim_next)) if claim_next else []
         answer = self.act(call, refusal)
         if answer is not None:
-            assert set(answer.unblocked) == unblocked
-            assert len(answer.unblocked) == len(unblocked)
-            self.go_on(claim_next, answer.tasks)
+            assert sorted(answer.unblocked) == sorted(unblocked)
+            if claim_next is None:
+                assert answer.tasks == []
+            else:
+                self.hand_over(claim_next, expected, answer.tasks)
             self.answers.append(_task(answer))
 
     def due(self) -> set[UUID]:
         return {each for each, task in self.tasks.items() if task.due is not None}
-
-    def go_on(self, request: ClaimRequest | None, packets: list[WorkPacket]) -> None:
-        """Take over what was handed out together with a report."""
-        if request is None:
-            assert packets == []
-            return
-        # They are no longer ready, so they are looked at in the order in which they were.
-        ready = {
-            each
-            for each, task in self.tasks.items()
-            if task.is_ready and task.due is not None and task.due <= self.clock.now
-        }
-        assert {packet.id for packet in packets} <= ready
-        assert len(packets) == min(request.limit, len(ready))
-        self.hand_over(request, [packet.id for packet in packets], packets)
 
     @precondition(lambda self: any(task.token for task in self.tasks.values()))
     @rule(
@@ -545,7 +541,7 @@ class CoordinationMachine(RuleBasedStateMachine):
         is_keyed=st.booleans(),
     )
     def complete_many(self, numbers: list[int], kinds: list[Token], *, is_keyed: bool) -> None:
-        found = {self.claimed_at(number)[1] for number in numbers}
+        found = {self.task_at(number, is_claimed=True) for number in numbers}
         reports = [
             Report(task_id, End.COMPLETE, self.token_of(task_id, kind), output=1)
             for task_id, kind in zip(sorted(found), kinds, strict=False)
@@ -583,7 +579,8 @@ class CoordinationMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.tasks)
     @rule(verb=st.sampled_from(["skip", "retry", "retry", "reset", "reset all"]), number=NUMBERS)
     def do_to_task(self, verb: str, number: int) -> None:
-        plan, task_id = self.task_at(number)
+        task_id = self.task_at(number)
+        plan = self.plan_of(task_id)
         match verb:
             case "skip":
                 (refusal,) = plan.end([Report(task_id, End.SKIP, is_by_hand=True)])
@@ -620,17 +617,19 @@ class CoordinationMachine(RuleBasedStateMachine):
         is_keyed: bool,
         is_more: bool,
     ) -> None:
-        plan, task_id = (self.claimed_at if is_claimed else self.task_at)(number)
+        task_id = self.task_at(number, is_claimed=is_claimed)
+        plan = self.plan_of(task_id)
         token = self.token_of(task_id, kind)
         output = output if status == TaskStatus.COMPLETED else None
+        description = f"do it at {self.clock.now}" if is_more else None
         fields = {
             "status": status,
             "fencing_token": token,
             "output_data": _output(output),
             "error": "no" if status == TaskStatus.FAILED and token else None,
-            "description": f"do it at {self.clock.now}" if is_more else None,
+            "description": description,
         }
-        refusal = plan.set_status(task_id, status, token, output, fields["description"])
+        refusal = plan.set_status(task_id, status, token, output, description)
         given = {name: value for name, value in fields.items() if value is not None}
         self.patch_task(task_id, refusal, is_keyed=is_keyed, **given)
 
@@ -641,7 +640,8 @@ class CoordinationMachine(RuleBasedStateMachine):
         value=st.integers(0, 3),
     )
     def edit_task(self, number: int, field: str, value: int) -> None:
-        plan, task_id = self.task_at(number)
+        task_id = self.task_at(number)
+        plan = self.plan_of(task_id)
         match field:
             case "sequence_order":
                 self.patch_task(task_id, plan.reorder(task_id, value), sequence_order=value)
@@ -665,7 +665,8 @@ class CoordinationMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.tasks)
     @rule(number=NUMBERS, needs=NEEDS, verb=st.sampled_from(["set", "add", "remove"]))
     def rewire(self, number: int, needs: list[tuple[int, Condition]], verb: str) -> None:
-        plan, task_id = self.task_at(number)
+        task_id = self.task_at(number)
+        plan = self.plan_of(task_id)
         ids = list(plan.tasks)
         given = {ids[n % len(ids)]: when for n, when in needs}
         before = plan.tasks[task_id].needs
@@ -754,21 +755,18 @@ class CoordinationMachine(RuleBasedStateMachine):
         overdue = self.expire()
         assert self.run(self.store.sweep()) == overdue
 
-    def expire(self) -> int:
-        overdue = [
+    def overdue(self) -> list[UUID]:
+        return [
             each
             for each, task in self.tasks.items()
             if task.token and task.lease_ends <= self.clock.now
         ]
+
+    def expire(self) -> int:
+        reports = [Report(each, End.EXPIRE, self.tasks[each].token) for each in self.overdue()]
         for plan in self.plans.values():
-            plan.end(
-                [
-                    Report(each, End.EXPIRE, plan.tasks[each].token)
-                    for each in overdue
-                    if each in plan.tasks
-                ]
-            )
-        return len(overdue)
+            plan.end([each for each in reports if each.task_id in plan.tasks])
+        return len(reports)
 
     @precondition(lambda self: self.tasks)
     @rule(
@@ -777,7 +775,7 @@ class CoordinationMachine(RuleBasedStateMachine):
         kind=st.sampled_from([Token.OWN, Token.OLD]),
     )
     def beat(self, worker: str, numbers: list[int], kind: Token) -> None:
-        found = sorted({self.claimed_at(number)[1] for number in numbers})
+        found = sorted({self.task_at(number, is_claimed=True) for number in numbers})
         claims = {each: token for each in found if (token := self.token_of(each, kind))}
         if not claims:
             return
@@ -793,7 +791,7 @@ class CoordinationMachine(RuleBasedStateMachine):
         assert [(each.task_id, each.state) for each in answer.claims] == list(expected.items())
 
     def renew(self, task_id: UUID, worker: str, token: int) -> str:
-        plan, _ = self.plan_of(task_id)
+        plan = self.plan_of(task_id)
         task = plan.tasks[task_id]
         if task.token != token or task.worker != worker:
             return "lost"
@@ -841,7 +839,7 @@ class CoordinationMachine(RuleBasedStateMachine):
 
     async def clear(self) -> None:
         async with self.database.connection() as conn:
-            for table in TABLES:
+            for table in [*TABLES, "idempotency_keys"]:
                 await conn.execute(f"delete from planstore.{table}")
 
 
@@ -855,21 +853,22 @@ def _output(number: int | None) -> dict[str, Any] | None:
 
 def _drafts(drafts: Iterable[Draft]) -> list[TaskDraft]:
     later = datetime.now(UTC) + HOUR / 2
-    return [_draft(each, not_before=later if each.is_late else None) for each in drafts]
+    return [_draft(each, not_before=later if each.kind.is_late else None) for each in drafts]
 
 
 def _draft(draft: Draft, *, not_before: datetime | None) -> TaskDraft:
+    kind = draft.kind
     return TaskDraft(
         id=draft.id,
         name=draft.name,
         description="do it",
-        sequence_order=draft.order,
+        sequence_order=kind.order,
         depends_on=[DependencyDraft(task=str(n), when=when) for n, when in draft.needs.items()],
-        priority=draft.priority,
-        task_type=draft.task_type,
-        agent_id=draft.agent_id,
-        retry_policy=RetryPolicy(max_retries=draft.max_retries),
-        side_effects="once" if draft.is_once else "idempotent",
+        priority=kind.priority,
+        task_type=kind.task_type,
+        agent_id=kind.agent_id,
+        retry_policy=RetryPolicy(max_retries=kind.max_retries),
+        side_effects=SideEffects.ONCE if kind.is_once else SideEffects.IDEMPOTENT,
         not_before=not_before,
     )
 
@@ -901,7 +900,7 @@ def _of_task(task: Any, standing: Any) -> dict[str, Any]:
         "worker": task.worker_id,
         "token": standing["fencing_token"],
         "is_claimed": standing["lease_expires_at"] is not None,
-        "output": (task.output_data or {}).get("n"),
+        "output": task.output_data,
         "needs_review": task.needs_review,
         "needs": standing["needs"],
         "unmet": standing["unmet"],
@@ -922,7 +921,7 @@ def _of_model(plan: ModelPlan, task: ModelTask) -> dict[str, Any]:
         "worker": task.worker,
         "token": task.token or task.result_token,
         "is_claimed": task.token is not None,
-        "output": task.output,
+        "output": _output(task.output),
         "needs_review": task.needs_review,
         "needs": len(task.needs),
         "unmet": plan.unmet(task),

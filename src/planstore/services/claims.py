@@ -260,14 +260,14 @@ class Claims:
             async with self._database.connection() as conn:
                 overdue, looked_at = await tasks.overdue(conn, limit=_EXPIRED_AT_ONCE, after=after)
             if not overdue:
-                self._leases.end(looked_at)
+                self._leases.end(looked_at, taken_back=total)
                 return total
             ended = await self.end(
                 [Ending(row["task_id"], End.EXPIRE, token=row["fencing_token"]) for row in overdue]
             )
             total += sum(row["verdict"] == "changed" for row in ended.rows)
             if len(overdue) < _EXPIRED_AT_ONCE:
-                self._leases.end(looked_at)
+                self._leases.end(looked_at, taken_back=total)
                 return total
 
 
@@ -312,7 +312,7 @@ async def _resolved(
     if not sources:
         return given
     missing = [each["task_id"] for each in sources if each["output_link"] is not None]
-    fetched = {each["id"]: each["output_data"] for each in await tasks.many(conn, missing)}
+    fetched = {str(each["id"]): each["output_data"] for each in await tasks.many(conn, missing)}
     outputs = {each["name"]: fetched.get(each["task_id"], each["output_data"]) for each in sources}
     return bound(given, outputs, max_bytes=MAX_BOUND_INPUT)
 

@@ -317,9 +317,7 @@ class PlanStore:
             plan = await self._lock(conn, plan_id)
             status = PlanStatus(plan["status"])
             if status in FINAL:
-                raise InvalidTransition(
-                    PLAN_LIFECYCLE.refusal(PlanStatus.ACTIVE, status, which=plan_id)
-                )
+                raise InvalidTransition(PLAN_LIFECYCLE.refusal_of("start", status, which=plan_id))
             return {"status": PlanStatus.ACTIVE}
 
         return await self._do_to_plan("start_plan", plan_id, start, idempotency)

@@ -34,8 +34,8 @@ _SHAPES: Final = 1_000
 
 _LATE: Final = timedelta(seconds=5)
 """How much later than it began the transaction of a claim may commit, to be noticed at once."""
-_ALL_LEASES_EVERY: Final = 60.0
-"""Seconds after which the leases are searched from the beginning, for all that was later."""
+_PER_EXPIRED: Final = 0.002
+"""Seconds that taking back one lease may take."""
 
 
 class Search:
@@ -97,16 +97,21 @@ class Leases:
 
     def __init__(self) -> None:
         self._done_until = LONG_AGO
-        self._all_at = 0.0
+        self._slow_until = 0.0
+        self._began_at = 0.0
+        self._is_from_beginning = True
 
     def begin(self) -> datetime:
         """Return after which time a lease must have ended to be looked at."""
-        now = time.monotonic()
-        if now - self._all_at >= _ALL_LEASES_EVERY:
-            self._all_at = now
-            return LONG_AGO
-        return self._done_until
+        self._began_at = time.monotonic()
+        self._is_from_beginning = self._began_at >= self._slow_until
+        return LONG_AGO if self._is_from_beginning else self._done_until
 
-    def end(self, looked_at: datetime) -> None:
+    def end(self, looked_at: datetime, *, taken_back: int) -> None:
         """Note that all leases which had ended at that time have been taken back."""
         self._done_until = looked_at - _LATE
+        if self._is_from_beginning:
+            now = time.monotonic()
+            took = now - self._began_at
+            is_slow = took - _PER_EXPIRED * taken_back > _SLOW
+            self._slow_until = now + _SHARE * took if is_slow else 0.0

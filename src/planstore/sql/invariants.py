@@ -211,7 +211,9 @@ with dead as (
   from planstore.dependencies d
   join planstore.plans p on p.id = d.plan_id
   join planstore.task_states n on n.plan_id = d.plan_id and n.task_id = d.needs_id
-  where {
+  -- What is skipped with all the rest comes back with it.
+  where n.status_reason is distinct from {IS_ABORTED}
+    and {
     is_dead("d.condition", status="n.status", reason="n.status_reason", on_failure="p.on_failure")
 }
 )
