@@ -27,7 +27,7 @@ def postgres_of(data_dir: Path) -> list[Process]:
     """Return the postmaster of an embedded PostgreSQL and then its children; none if it is down."""
     everything = _everything()
     # A child bears its parent's command line until it has given itself a title.
-    named = {each.pid: each for each in everything if each.command.endswith(_started_on(data_dir))}
+    named = {each.pid: each for each in everything if _is_named(each, data_dir)}
     for postmaster in named.values():
         if postmaster.parent not in named:
             children = (each for each in everything if each.parent == postmaster.pid)
@@ -35,8 +35,9 @@ def postgres_of(data_dir: Path) -> list[Process]:
     return []
 
 
-def _started_on(data_dir: Path) -> str:
-    return f"/postgres -D {data_dir}/postgres/data"
+def _is_named(process: Process, data_dir: Path) -> bool:
+    is_reaper = "reaper.py" in process.command  # which was told what to start
+    return process.command.endswith(f"/postgres -D {data_dir}/postgres/data") and not is_reaper
 
 
 def end_what_runs_in(place: Path, *, seconds: float) -> None:

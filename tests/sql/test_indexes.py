@@ -1,49 +1,182 @@
 """Each hot statement finds its rows by an index, whatever PostgreSQL knows of the tables.
 
-The statements are those that the functions send: they are caught on their way and explained as the
-connections of a pool plan them, which is once and for all parameters.
+The statements are those that the functions send, caught on their way, and they are explained as
+the connections of a pool plan them: once, for whatever parameters, and mostly while the tables are
+still empty.
 """
 
 from __future__ import annotations
 
+import asyncio
 import json
-from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
-from uuid import UUID, uuid4
+import re
+from itertools import product
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
+from uuid import uuid4
 
-import asyncpg
 import pytest
 
-from planstore.models import TaskDraft, TaskUpdate
+from planstore.db import Database
+from planstore.models import TaskDraft
 from planstore.models.claim import ClaimRequest, HeartbeatClaim
-from planstore.models.dependency import Condition, DependencyType
 from planstore.services.placing import new_tasks
-from planstore.sql import plans, tasks
-from planstore.sql.tasks import End, Ending, NewEdge, Place
-from tests.conftest import Postgres
+from planstore.services.plan_store import PlanStore
+from planstore.sql import derivation, plans, tasks
+from planstore.sql.tasks import End, Ending
 from tests.holder import claim, complete_all
 from tests.services.weaving import woven
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
+    from collections.abc import Awaitable, Callable, Iterator
 
     from planstore.sql.connection import Connection
-
-from datetime import UTC, datetime
-
-from planstore.db import Database
-from planstore.services.plan_store import PlanStore
+    from tests.conftest import Postgres
 
 
-@pytest.fixture(scope="module", params=["known", "unknown"])
-async def filled(request: pytest.FixtureRequest, postgres: Postgres) -> AsyncIterator[str]:
-    """A database with thousands of tasks in every state, whose tables PostgreSQL has analyzed."""
-    async with postgres.database() as url:
-        async with PlanStore.open(url, migrate=False) as store:
-            await _fill(store)
-        async with Database.open(url) as database, database.connection() as conn:
-            await conn.execute("analyze" if request.param == "known" else _FORGET)
+@pytest.fixture(scope="module", params=["empty", "filled", "analyzed"])
+def url(request: pytest.FixtureRequest, postgres: Postgres) -> Iterator[str]:
+    """A database without rows; with thousands, of which PostgreSQL knows nothing; or all."""
+    with asyncio.Runner() as runner:
+        made = postgres.database()
+        url = runner.run(made.__aenter__())
+        if request.param != "empty":
+            runner.run(_fill(url, is_analyzed=request.param == "analyzed"))
         yield url
+        runner.run(made.__aexit__(None, None, None))
 
 
-_FORGET: Final = "delete from pg_statistic where starelid in (select 0)"
+async def _fill(url: str, *, is_analyzed: bool) -> None:
+    async with PlanStore.open(url, migrate=False) as store, Database.open(url) as database:
+        async with database.connection() as conn:
+            for table in ("plans", "tasks", "task_states", "dependencies", "events"):
+                await conn.execute(f"alter table planstore.{table} set (autovacuum_enabled = off)")
+        layers = {
+            f"{layer}-{n}": [f"{layer - 1}-{m % 100}" for m in (n, n + 1)] if layer else []
+            for layer, n in product(range(20), range(100))
+        }
+        large, _ = await woven(store, layers)
+        for number in range(60):
+            plan, _ = await woven(
+                store,
+                {f"t{n}": [f"t{n - 1}"] if n % 3 else [] for n in range(20)},
+                plan_type="sequential" if number % 2 else "dag",
+                max_parallel_tasks=5 if number % 5 == 0 else None,
+            )
+            if number % 4 == 0:
+                await store.pause_plan(plan.id)
+        await complete_all(store, await claim(store, plan=large, limit=150))
+        await claim(store, limit=200)
+        if is_analyzed:
+            async with database.connection() as conn:
+                await conn.execute("analyze")
+
+
+def _claiming(*, plan: bool, types: bool, agent: bool) -> Callable[[Connection], Any]:
+    request = ClaimRequest(
+        worker_id="w1",
+        limit=10,
+        plan_id=uuid4() if plan else None,
+        task_types=["read", "write"] if types else None,
+        agent_id=uuid4() if agent else None,
+    )
+    return lambda conn: tasks.claim(conn, request)
+
+
+def _shape(**asked: bool) -> str:
+    names = [name for name, is_asked in asked.items() if is_asked]
+    return f"claim of {' and '.join(names) or 'any'}"
+
+
+CLAIMS: Final[dict[str, Callable[[Connection], Awaitable[Any]]]] = {
+    _shape(plan=plan, types=types, agent=agent): _claiming(plan=plan, types=types, agent=agent)
+    for plan, types, agent in product((False, True), repeat=3)
+}
+
+_NEW: Final = new_tasks(uuid4(), [TaskDraft(description="do it")])
+_COMPLETION: Final = Ending(uuid4(), End.COMPLETE, token=1)
+_BEAT: Final = HeartbeatClaim(task_id=uuid4(), fencing_token=1)
+
+OTHERS: Final[dict[str, Callable[[Connection], Awaitable[Any]]]] = {
+    "create": lambda conn: tasks.create(conn, _NEW),
+    "create where free": lambda conn: tasks.create(conn, _NEW, is_waiting=False),
+    "complete": lambda conn: tasks.complete(conn, [_COMPLETION]),
+    "end": lambda conn: tasks.end(conn, [_COMPLETION]),
+    "change": lambda conn: tasks.change(
+        conn, uuid4(), {"status": "running"}, expected_version=None, token=None, key=None
+    ),
+    "renew": lambda conn: tasks.renew(conn, "w1", [_BEAT]),
+    "overdue": lambda conn: tasks.overdue(conn, limit=100),
+    "seconds to next": tasks.seconds_to_next,
+    "lock plans of tasks": lambda conn: plans.lock_of_tasks(conn, [uuid4()]),
+    "many": lambda conn: tasks.many(conn, [uuid4()]),
+    "attempts": lambda conn: tasks.attempts(conn, uuid4()),
+    "offer": lambda conn: tasks.offer(conn, uuid4()),
+    "lock what is ready": lambda conn: derivation.lock(conn, uuid4()),
+}
+
+OF_ONE_PLAN: Final = {"offer", "lock what is ready"}
+"""What may go through the ready tasks of a plan, which are few or all concerned."""
+
+HOT: Final = {**CLAIMS, **OTHERS}
+
+
+class Scan(NamedTuple):
+    """That a statement reads a table."""
+
+    kind: str
+    on: str
+    condition: str | None
+    above: str
+
+    @property
+    def is_by_index(self) -> bool:
+        """Whether it goes to the rows that it is for; or to the first one in an order."""
+        is_first = self.above == "Limit" and self.kind != "Bitmap Index Scan"
+        return self.kind != "Seq Scan" and (self.condition is not None or is_first)
+
+    @property
+    def is_of_whole_plan(self) -> bool:
+        return bool(re.fullmatch(r"\(plan_id = [^()]+\)", self.condition or ""))
+
+
+SCANS: Final = {"Seq Scan", "Index Scan", "Index Only Scan", "Bitmap Index Scan"}
+
+
+async def scans_of(url: str, statement: Callable[[Connection], Awaitable[Any]]) -> list[Scan]:
+    """How the tables are read by what ``statement`` sends."""
+    async with Database.open(url, pool_size=1) as database, database.connection() as conn:
+        sent: list[str] = []
+        undo = conn.transaction()
+        await undo.start()
+        with conn.query_logger(lambda record: sent.append(record.query)):
+            await statement(conn)
+        await undo.rollback()
+        (query,) = [each for each in sent if "planstore." in each]  # the driver asks for types
+        await conn.execute(f"prepare hot as {query}")
+        count = await conn.fetchval(
+            "select cardinality(parameter_types) from pg_prepared_statements where name = 'hot'"
+        )
+        given = f"({', '.join(['null'] * count)})" if count else ""
+        explained = await conn.fetchval(f"explain (format json) execute hot {given}")
+        await conn.execute("deallocate hot")
+    (plan,) = json.loads(explained) if isinstance(explained, str) else explained
+    return list(_scans(plan["Plan"], above=""))
+
+
+def _scans(node: dict[str, Any], *, above: str) -> Iterator[Scan]:
+    kind = node["Node Type"]
+    if kind in SCANS:
+        on = node.get("Relation Name") or node["Index Name"]
+        yield Scan(kind, on, node.get("Index Cond"), above)
+    for child in cast("list[dict[str, Any]]", node.get("Plans", [])):
+        yield from _scans(child, above=kind)
+
+
+@pytest.mark.parametrize("name", HOT)
+async def test_a_hot_statement_finds_its_rows_by_an_index(url: str, name: str) -> None:
+    scans = await scans_of(url, HOT[name])
+
+    assert scans
+    assert [scan for scan in scans if not scan.is_by_index] == []
+    if name not in OF_ONE_PLAN:
+        assert [scan for scan in scans if scan.is_of_whole_plan and scan.above != "Limit"] == []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from pydantic_core import to_jsonable_python
@@ -88,20 +89,28 @@ class Claims:
 
     async def _claim_once(self, request: ClaimRequest, key: RequestKey | None) -> list[WorkPacket]:
         await self._take_over()
+        if key is None:
+            async with self._database.connection() as conn:
+                return await self._claim_on(conn, request)
         while True:
-            if key is None:
-                async with self._database.connection() as conn:
-                    packets, unbound = await self._hand_out(conn, request)
-            else:
-                async with self._database.transaction() as conn:
-                    packets, unbound = await self._hand_out(conn, request)
-                    if packets:
-                        await keys.keep(conn, key, PACKETS.dump_python(packets, mode="json"))
-                    elif await keys.kept(conn, key, lifetime=KEY_LIFETIME):
-                        # What the first request was given is no longer there to be found.
-                        raise refusals.KeyTaken
+            async with self._database.transaction() as conn:
+                packets, unbound = await self._hand_out(conn, request)
+                if packets:
+                    await keys.keep(conn, key, PACKETS.dump_python(packets, mode="json"))
+                elif await keys.kept(conn, key, lifetime=KEY_LIFETIME):
+                    # What the first request was given is no longer there to be found.
+                    raise refusals.KeyTaken
             if unbound:
                 await self.end(unbound)
+            if packets or not unbound:
+                return packets
+
+    async def _claim_on(self, conn: Connection, request: ClaimRequest) -> list[WorkPacket]:
+        """Claim what is there; looks further where all that was found can't be handed out."""
+        while True:
+            packets, unbound = await self._hand_out(conn, request)
+            if unbound:
+                await self._end_on(conn, unbound)
             if packets or not unbound:
                 return packets
 
@@ -143,25 +152,27 @@ class Claims:
             rows = await tasks.renew(conn, heartbeat.worker_id, heartbeat.claims)
         return HeartbeatAnswer(claims=[RenewedClaim.model_validate(dict(row)) for row in rows])
 
-    async def end(self, endings: Sequence[Ending], *, is_written_later: bool = False) -> Ended:
-        """End runs: at once where what follows can be counted, else with the plan locked.
-
-        ``is_written_later``: the next write to come flushes this one to the disk as well.
-        """
+    async def end(self, endings: Sequence[Ending]) -> Ended:
+        """End runs: at once where what follows can be counted, else with the plan locked."""
         async with (
             self._turns.at(each.task_id for each in endings),
             self._database.connection() as conn,
         ):
-            if all(each.verb == End.COMPLETE and each.token is not None for each in endings):
-                ended = await _complete(conn, endings, is_written_later=is_written_later)
-            else:
-                ended = Ended(await tasks.end(conn, endings, is_written_later=is_written_later))
-                ended.unblocked = ended.rows[0]["unblocked"]
+            return await self._end_on(conn, endings)
+
+    async def _end_on(
+        self, conn: Connection, endings: Sequence[Ending], *, is_written_later: bool = False
+    ) -> Ended:
+        if all(each.verb == End.COMPLETE and each.token is not None for each in endings):
+            ended = await _complete(conn, endings, is_written_later=is_written_later)
+        else:
+            ended = Ended(await tasks.end(conn, endings, is_written_later=is_written_later))
+            ended.unblocked = ended.rows[0]["unblocked"]
         left = [
             number for number, row in enumerate(ended.rows) if row["verdict"] in {"stale", "wide"}
         ]
         if left:
-            async with self._database.transaction() as conn:
+            async with conn.transaction():
                 again = await following.end_runs(conn, [endings[number] for number in left])
             for number, row in zip(left, again.rows, strict=True):
                 ended.rows[number] = row
@@ -212,15 +223,20 @@ class Claims:
         """End runs, and claim what is there; a claim's commit writes the end's as well.
 
         The log has an order: once the later commit is on the disk, so is the earlier one. So
-        nothing is acknowledged that isn't there, at one flush for both.
+        nothing is acknowledged that isn't there, at one flush for both. They share a connection,
+        for a server that was killed between the two comes back without the first.
         """
-        ended = await self.end(endings, is_written_later=claim_next is not None)
-        error = refusal(ended)
-        packets: list[WorkPacket] = []
         if claim_next is not None:
-            packets = await self._claim_once(claim_next, None) if error is None else []
-            if not packets:
-                async with self._database.connection() as conn:
+            await self._take_over()
+        async with AsyncExitStack() as stack:
+            async with self._turns.at(each.task_id for each in endings):
+                conn = await stack.enter_async_context(self._database.connection())
+                ended = await self._end_on(conn, endings, is_written_later=claim_next is not None)
+            error = refusal(ended)
+            packets: list[WorkPacket] = []
+            if claim_next is not None:
+                packets = await self._claim_on(conn, claim_next) if error is None else []
+                if not packets:
                     await tasks.flush(conn)
         if error is not None:
             raise error

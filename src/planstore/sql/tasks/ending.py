@@ -198,7 +198,7 @@ task as materialized (
     s.lease_expires_at <= now() as is_overdue,
     coalesce(s.times_out_at <= now(), false) as is_timed_out,
     s.status = {TASK_RUNNING} and s.fencing_token = q.token as is_holder,
-    plan.is_closed
+    plan.is_closed, plan.on_failure
   from placed q
   join plan on plan.id = q.plan_id
   join planstore.task_states s on s.plan_id = q.plan_id and s.task_id = q.task_id
@@ -223,8 +223,8 @@ judged as materialized (
       ) then
         case
           -- A repetition of what has taken effect already.
-          when exists (
-            select from planstore.attempts a
+          when (
+            select true from planstore.attempts a
             where a.plan_id = t.plan_id and a.task_id = t.task_id
               and a.fencing_token = t.token
               and a.outcome = {_OUTCOME}
@@ -299,12 +299,11 @@ loosened as materialized (  -- who needs them, with how many dependencies more a
     sum(a.is_satisfied::int - b.is_satisfied::int)::int as satisfied,
     bool_or(a.is_dead or b.is_dead) as is_wide
   from moving m
-  join plan on plan.id = m.plan_id
   join planstore.dependencies d on d.plan_id = m.plan_id and d.needs_id = m.task_id
   cross join lateral (
     select
       {satisfies("d.condition", status="m.aim", reason="m.aim_reason")} as is_satisfied,
-      {is_dead("d.condition", status="m.aim", reason="m.aim_reason", on_failure="plan.on_failure")}
+      {is_dead("d.condition", status="m.aim", reason="m.aim_reason", on_failure="m.on_failure")}
         as is_dead
   ) a
   cross join lateral (
@@ -312,7 +311,7 @@ loosened as materialized (  -- who needs them, with how many dependencies more a
       {satisfies("d.condition", status="m.status", reason="m.status_reason")} as is_satisfied,
       {
     is_dead(
-        "d.condition", status="m.status", reason="m.status_reason", on_failure="plan.on_failure"
+        "d.condition", status="m.status", reason="m.status_reason", on_failure="m.on_failure"
     )
 } as is_dead
   ) b
@@ -499,9 +498,9 @@ recorded as (
     ) r
     where j.is_late
       -- A repetition under its key isn't late: it is answered as the first request was.
-      and not exists (
-        select from planstore.idempotency_keys k where k.scope = j.scope and k.key = j.key
-      )
+      and (
+        select true from planstore.idempotency_keys k where k.scope = j.scope and k.key = j.key
+      ) is null
   ) e
   order by e.place, e.task_id
   returning seq
