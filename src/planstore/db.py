@@ -188,6 +188,8 @@ class Database:
         deadline = asyncio.get_running_loop().time() + CONNECT_PATIENCE
         while True:
             try:
+                if self._pool.get_idle_size():
+                    return await self._pool.acquire()  # at once, and without a timer
                 return await self._pool.acquire(timeout=CONNECT_PATIENCE)
             except _UNREACHABLE as error:
                 # Nothing was sent, so waiting for a server that restarts harms nobody.

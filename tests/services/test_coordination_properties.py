@@ -26,7 +26,7 @@ from hypothesis.stateful import (
 )
 
 from planstore.db import Database
-from planstore.errors import ResultConflict, StaleClaim
+from planstore.errors import Claimed, ResultConflict, StaleClaim
 from planstore.models import (
     PlanCreate,
     PlanStatus,
@@ -55,11 +55,12 @@ from planstore.models.dependency import Condition, DependenciesUpdate, Dependenc
 from planstore.models.idempotency import Idempotency
 from planstore.models.plan import OnFailure
 from planstore.models.retry import RetryPolicy
-from planstore.models.task import SideEffects
+from planstore.models.task import SideEffects, StatusReason
 from planstore.services.doctor import examine
 from planstore.services.plan_store import PlanStore
 from planstore.services.searching import Leases, Searches
 from planstore.sql.tasks import End
+from tests.arranging import moved, plan_of, task_of
 from tests.coordination_model import (
     HALF_AN_HOUR,
     Clock,
@@ -76,6 +77,7 @@ from tests.history import (
     assert_history_holds,
     assert_nothing_is_left_to_derive,
 )
+from tests.refusals import refused
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Iterable, Iterator, Sequence
@@ -960,3 +962,87 @@ def test_the_store_coordinates_as_the_model_says(
         )
     finally:
         runner.run(stack.aclose())
+
+
+# What the machine and its making have found.
+
+
+async def test_whoever_starts_a_claimed_task_by_hand_is_told_whose_it_is(
+    store: PlanStore, database: Database
+) -> None:
+    packet = await _claimed(store)
+
+    async with refused(database, Claimed) as info:
+        await store.update_task(packet.id, TaskUpdate(status=TaskStatus.RUNNING))
+
+    assert "'ada'" in info.value.detail
+
+
+async def test_a_claimed_task_may_be_read_edited_and_sent_back(store: PlanStore) -> None:
+    task = await store.get_task((await _claimed(store)).id)
+    whole = task.model_dump() | {"description": "edited"}
+
+    edited = await store.update_task(task.id, TaskUpdate.model_validate(whole))
+
+    assert (edited.description, edited.status) == ("edited", TaskStatus.RUNNING)
+
+
+async def test_a_result_stands_whatever_else_its_holder_sends_with_another_one(
+    store: PlanStore,
+) -> None:
+    packet = await _claimed(store)
+    token = packet.fencing_token
+    await moved(store, packet, TaskStatus.COMPLETED, output_data={"n": 1}, fencing_token=token)
+
+    with pytest.raises(ResultConflict):
+        await moved(
+            store,
+            packet,
+            TaskStatus.COMPLETED,
+            output_data={"n": 2},
+            description="edited",
+            fencing_token=token,
+        )
+
+    after = await store.get_task(packet.id)
+    assert (after.output_data, after.description) == ({"n": 1}, "do it")
+
+
+async def test_who_lost_a_claim_edits_nothing_by_saying_again_how_it_ended(
+    store: PlanStore,
+) -> None:
+    packet = await _claimed(store)
+    failure = Failure(fencing_token=packet.fencing_token, error="no", retry_in_seconds=0)
+    await store.fail_task(packet.id, failure)
+
+    with pytest.raises(StaleClaim):
+        await moved(
+            store,
+            packet,
+            TaskStatus.FAILED,
+            description="edited",
+            fencing_token=packet.fencing_token,
+        )
+
+    after = await store.get_task(packet.id)
+    assert (after.status, after.description) == (TaskStatus.PENDING, "do it")
+
+
+async def test_a_hold_that_an_abort_ends_says_why_for_good(
+    store: PlanStore, database: Database
+) -> None:
+    plan = await plan_of(store, plan_type="dag", on_failure="abort")
+    first = await task_of(store, plan, status=TaskStatus.COMPLETED)
+    then = await task_of(store, plan, depends_on=[first.id], status=TaskStatus.BLOCKED)
+    await store.reset_task(first.id)
+
+    await moved(store, first, TaskStatus.FAILED)
+
+    assert (await store.get_task(then.id)).status_reason == StatusReason.DEAD
+    await assert_nothing_is_left_to_derive(database)
+
+
+async def _claimed(store: PlanStore) -> WorkPacket:
+    await task_of(store, await plan_of(store))
+    (packet,) = await store.claim_tasks(ClaimRequest(worker_id="ada"))
+    return packet

@@ -87,34 +87,26 @@ READY = (S.PENDING, None)
         (S.BLOCKED, "skip", WAITS, WAITS, WAITS),
     ],
 )
-@pytest.mark.parametrize("is_wired_before", [True, False])
 async def test_what_satisfies_a_dependency_and_what_makes_it_dead(  # noqa: PLR0917 - a table
-    store: PlanStore,
-    end: S,
-    on_failure: str,
-    success: Any,
-    failure: Any,
-    ended: Any,
-    *,
-    is_wired_before: bool,
+    store: PlanStore, end: S, on_failure: str, success: Any, failure: Any, ended: Any
 ) -> None:
-    plan, tasks = await woven(store, {"a": [], "z": []}, on_failure=on_failure, auto_complete=False)
-    if not is_wired_before:
-        await moved(store, tasks["a"], end)
-    for when in ("success", "failure", "ended"):
-        tasks[when] = await task_of(
-            store, plan, name=when, depends_on=[{"task": "a", "when": when}]
+    whens = {"success": success, "failure": failure, "ended": ended}
+    for is_wired_before in (True, False):
+        plan, tasks = await woven(
+            store, {"a": [], "z": []}, on_failure=on_failure, auto_complete=False
         )
-    if is_wired_before:
-        await moved(store, tasks["a"], end)
+        if not is_wired_before:
+            await moved(store, tasks["a"], end)
+        for when in whens:
+            tasks[when] = await task_of(
+                store, plan, name=when, depends_on=[{"task": "a", "when": when}]
+            )
+        if is_wired_before:
+            await moved(store, tasks["a"], end)
 
-    standing = await standing_of(store, tasks)
+        standing = await standing_of(store, tasks)
 
-    assert {name: standing[name] for name in ("success", "failure", "ended")} == {
-        "success": success,
-        "failure": failure,
-        "ended": ended,
-    }
+        assert {when: standing[when] for when in whens} == whens
 
 
 async def test_what_can_not_start_any_more_is_skipped_with_all_that_needs_it(

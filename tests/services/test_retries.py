@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
-from uuid import uuid4
 
 import pytest
 
-from planstore.errors import InvalidTransition, NotFound, PlanClosed
+from planstore.errors import InvalidTransition, PlanClosed
 from planstore.models import PlanStatus as P
 from planstore.models import PlanUpdate, TaskUpdate
 from planstore.models import TaskStatus as S
@@ -306,10 +305,3 @@ async def test_nothing_is_retried_in_a_closed_plan(store: PlanStore, database: D
         await store.retry_task(task.id)
     async with refused(database, PlanClosed):
         await store.retry_plan(plan.id)
-
-
-async def test_nothing_is_retried_that_is_not_there(store: PlanStore, database: Database) -> None:
-    async with refused(database, NotFound):
-        await store.retry_task(uuid4())
-    async with refused(database, NotFound):
-        await store.retry_plan(uuid4())

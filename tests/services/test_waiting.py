@@ -170,20 +170,20 @@ WAYS: Final[dict[str, tuple[Act, Act]]] = {
 }
 
 
-@pytest.mark.parametrize("way", WAYS)
 async def test_a_claim_is_answered_however_a_task_becomes_ready_elsewhere(
-    store: PlanStore, elsewhere: PlanStore, database: Database, way: str
+    store: PlanStore, elsewhere: PlanStore, database: Database, subtests: pytest.Subtests
 ) -> None:
-    plan, tasks = await woven(elsewhere, {"a": [], "b": ["a"]}, steps=[{"action": "x"}])
-    running = await claimed(elsewhere, plan)
-    scene = Scene(elsewhere, database, plan, running, tasks["b"])
-    before, act = WAYS[way]
-    await before(scene)
-    waiter = await waiting(store, database)
+    for way, (before, act) in WAYS.items():
+        with subtests.test(way=way):
+            plan, tasks = await woven(elsewhere, {"a": [], "b": ["a"]}, steps=[{"action": "x"}])
+            running = await claimed(elsewhere, plan)
+            scene = Scene(elsewhere, database, plan, running, tasks["b"])
+            await before(scene)
+            waiter = await waiting(store, database, plan=plan)
 
-    await act(scene)
+            await act(scene)
 
-    assert len(await answer_of(waiter)) == 1
+            assert len(await answer_of(waiter)) == 1
 
 
 async def test_a_claim_is_answered_when_the_backoff_of_a_retry_is_over(

@@ -13,8 +13,10 @@ from planstore.models.claim import (
     MAX_BOUND_INPUT,
     PACKETS,
     ClaimRequest,
+    EndedTask,
     HeartbeatAnswer,
     RenewedClaim,
+    ResultsAnswer,
     WorkPacket,
 )
 from planstore.models.dependency import DependencyType
@@ -38,7 +40,7 @@ if TYPE_CHECKING:
     from planstore.services.wakeups import Wakeups
     from planstore.sql.connection import Connection, Row
 
-T = TypeVar("T")
+T = TypeVar("T", EndedTask, ResultsAnswer)
 
 _EXPIRED_AT_ONCE: Final = 100
 """How many ended leases are taken back by one statement."""
@@ -206,20 +208,21 @@ class Claims:
                 key=key,
                 replay=replay,
             )
-        ended, packets = await self._writes.do(
-            lambda: self._report(endings, claim_next, refusal), key=None, replay=_no_replay
+        made = await self._writes.do(
+            lambda: self._report(endings, claim_next, refusal, answer), key=None, replay=replay
         )
-        if not packets and claim_next is not None and claim_next.wait_seconds:
+        if not made.tasks and claim_next is not None and claim_next.wait_seconds:
             packets = await self.claim(claim_next, key=None)
-        async with self._database.connection() as conn:
-            return await answer(conn, ended, packets)
+            made = made.model_copy(update={"tasks": packets})
+        return made
 
     async def _report(
         self,
         endings: Sequence[Ending],
         claim_next: ClaimRequest | None,
         refusal: Callable[[Ended], PlanStoreError | None],
-    ) -> tuple[Ended, list[WorkPacket]]:
+        answer: Callable[[Connection, Ended, list[WorkPacket]], Awaitable[T]],
+    ) -> T:
         """End runs, and claim what is there; a claim's commit writes the end's as well.
 
         The log has an order: once the later commit is on the disk, so is the earlier one. So
@@ -238,9 +241,9 @@ class Claims:
                 packets = await self._claim_on(conn, claim_next) if error is None else []
                 if not packets:
                     await tasks.flush(conn)
-        if error is not None:
-            raise error
-        return ended, packets
+            if error is not None:
+                raise error
+            return await answer(conn, ended, packets)
 
     async def _report_with_key(
         self,
@@ -287,10 +290,6 @@ class Claims:
                 return total
 
 
-def _no_replay(_kept: Any) -> Any:
-    raise AssertionError
-
-
 def _shape(request: ClaimRequest) -> Hashable:
     """What tells apart those who ask for different tasks."""
     return request.plan_id, request.agent_id, tuple(sorted(request.task_types or ()))
@@ -322,6 +321,8 @@ async def _resolved(
         Unbound: they can't be.
     """
     given = row["input_data"]
+    if not needed:
+        return given
     sources = [
         each for each in needed if each["type"] == DependencyType.DATA.value and each["name"]
     ]

@@ -58,6 +58,12 @@ async def lock(conn: Connection, plan_id: UUID) -> None:
     await conn.execute(_LOCK, plan_id)
 
 
+def _is_open(state: str) -> str:
+    """Whether what becomes of a task follows from the others: a hold ends with all the rest."""
+    return f"""({is_idle(state)}
+      or {is_held(state)} and (select plan.is_closed or plan.aborts from plan))"""
+
+
 # The parameters: $1 the plan; whether $2 a task moved by itself, $3 the plan's structure changed,
 # $4 a task was started or ended, $5 a client has just set the step.
 _DERIVE: Final = f"""
@@ -76,8 +82,8 @@ dead (task_id) as (
   join planstore.task_states n on n.plan_id = d.plan_id and n.task_id = d.needs_id
   join planstore.task_states s on s.plan_id = d.plan_id and s.task_id = d.task_id
   where d.plan_id = $1
-    and {is_idle("s")}
-    and not {is_idle("n")}
+    and {_is_open("s")}
+    and not {_is_open("n")}
     and {
     is_dead(
         "d.condition",
@@ -92,7 +98,7 @@ dead (task_id) as (
   join planstore.dependencies d on d.plan_id = $1 and d.needs_id = k.task_id
   join planstore.task_states s on s.plan_id = d.plan_id and s.task_id = d.task_id
   where d.condition <> {WHEN_ENDED}
-    and {is_idle("s")}
+    and {_is_open("s")}
 ),
 standing as materialized (
   select

@@ -122,13 +122,19 @@ _NEEDED: Final = f"""
     )
     from (
       select
-        t.id, t.name, t.sequence_order, d.condition, d.kind, s.status, s.output_data,
-        {satisfies("d.condition", status="s.status", reason="s.status_reason")} as is_satisfied,
-        sum(coalesce(octet_length(s.output_data::text), 0))
-          over (order by t.sequence_order, t.id) as size_so_far
+        n.id, n.name, n.sequence_order, d.condition, d.kind, n.status, n.output_data,
+        {satisfies("d.condition", status="n.status", reason="n.status_reason")} as is_satisfied,
+        sum(coalesce(octet_length(n.output_data::text), 0))
+          over (order by n.sequence_order, n.id) as size_so_far
       from planstore.dependencies d
-      join planstore.tasks t on t.plan_id = d.plan_id and t.id = d.needs_id
-      join planstore.task_states s on s.plan_id = d.plan_id and s.task_id = d.needs_id
+      cross join lateral (
+        select t.id, t.name, t.sequence_order, s.status, s.status_reason, s.output_data
+        from planstore.tasks t
+        join planstore.task_states s on s.plan_id = t.plan_id and s.task_id = t.id
+        where t.plan_id = d.plan_id
+          and t.id = d.needs_id
+        offset 0  -- or else it might begin with all tasks of the plan
+      ) n
       where d.plan_id = c.plan_id
         and d.task_id = c.id
     ) n"""
@@ -326,15 +332,19 @@ held as materialized (
     g.*, s.plan_id, s.version, s.progress as progress_before, s.progress_note as note_before,
     g.progress is not null and g.progress is distinct from s.progress as is_further,
     g.note is not null and g.note is distinct from s.progress_note as is_noted
-  from given g
-  join planstore.tasks t on t.id = g.task_id
-  join planstore.task_states s on s.plan_id = t.plan_id and s.task_id = t.id
-  where s.status = {TASK_RUNNING}
-    and s.fencing_token = g.token
-    and s.worker_id = $1
-    and s.times_out_at is distinct from least(s.times_out_at, now())
-  order by s.task_id
-  for no key update of s
+  -- One after the other: locked in the order of their ids, and never looked for all at once.
+  from (select * from given order by task_id) g
+  cross join lateral (
+    select s.*
+    from planstore.tasks t
+    join planstore.task_states s on s.plan_id = t.plan_id and s.task_id = t.id
+    where t.id = g.task_id
+      and s.status = {TASK_RUNNING}
+      and s.fencing_token = g.token
+      and s.worker_id = $1
+      and s.times_out_at is distinct from least(s.times_out_at, now())
+    for no key update of s
+  ) s
 ),
 renewed as (
   update planstore.task_states s

@@ -38,7 +38,8 @@ with given as materialized (
     as g (task_id, token, output_data, position)
 ),
 placed as materialized (
-  select g.*, t.plan_id, t.sequence_order
+  -- The plan's id twice, so that PostgreSQL can't think of looking for the states by `plan`.
+  select g.*, t.plan_id, t.plan_id as of_plan, t.sequence_order
   from given g
   join planstore.tasks t on t.id = g.task_id
 ),
@@ -60,7 +61,7 @@ moving as materialized (
     s.error is not null as had_error,
     true as is_finishing
   from placed q
-  join plan on plan.id = q.plan_id
+  join plan on plan.id = q.of_plan
   join planstore.task_states s on s.plan_id = q.plan_id and s.task_id = q.task_id
   where s.status = {TASK_RUNNING}
     and s.fencing_token = q.token

@@ -310,9 +310,7 @@ loosened as materialized (  -- who needs them, with how many dependencies more a
     select
       {satisfies("d.condition", status="m.status", reason="m.status_reason")} as is_satisfied,
       {
-    is_dead(
-        "d.condition", status="m.status", reason="m.status_reason", on_failure="m.on_failure"
-    )
+    is_dead("d.condition", status="m.status", reason="m.status_reason", on_failure="m.on_failure")
 } as is_dead
   ) b
   where not {_DERIVED_AFTER}
