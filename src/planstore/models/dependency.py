@@ -31,14 +31,18 @@ class DependencyType(StrEnum):
     """The output of the one is input of the other."""
 
 
+def _as_text(value: Any) -> Any:
+    return str(value) if isinstance(value, UUID) else value
+
+
 def _spelt_out(value: Any) -> Any:
-    return {"task": str(value)} if isinstance(value, (str, UUID)) else value
+    return {"task": value} if isinstance(value, (str, UUID)) else value
 
 
 class DependencyDraft(Record):
     """One entry of `depends_on`: a task's id or name, alone or with what is asked of it."""
 
-    task: ShortText
+    task: Annotated[ShortText, BeforeValidator(_as_text, json_schema_input_type=ShortText)]
     """The id or the name of a task of the same plan."""
     when: Condition = Condition.SUCCESS
     """`success`: it is completed, or skipped by hand. `ended`: it has ended in whatever way.

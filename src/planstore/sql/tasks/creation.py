@@ -342,6 +342,11 @@ class NewEdge:
 _NO_EDGES: Final = ((),) * len(_EDGES)
 
 
+def _column(values: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Leave out what no task gives: arrays are filled up with nulls, and each entry takes time."""
+    return values if any(value is not None for value in values) else ()
+
+
 async def create(
     conn: Connection,
     new: Sequence[NewTask],
@@ -370,7 +375,7 @@ async def create(
     """
     return await conn.fetch(
         _CREATE if is_waiting else _CREATE_WHERE_FREE,
-        *zip(*(each.row for each in new), strict=True),
+        *(_column(each) for each in zip(*(each.row for each in new), strict=True)),
         *(zip(*(each.row for each in edges), strict=True) if edges else _NO_EDGES),
         is_locked,
         is_derived_after,
