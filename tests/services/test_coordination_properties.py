@@ -131,11 +131,11 @@ class Scope(StrEnum):
 TOKENS: Final = st.sampled_from(Token)
 SHAPES: Final = st.fixed_dictionaries(
     {
-        "plan_type": st.sampled_from(["sequential", "dag"]),
-        "on_failure": st.sampled_from(OnFailure),
+        "plan_type": st.sampled_from(["sequential", "dag", "dag"]),
+        "on_failure": st.sampled_from([*OnFailure, OnFailure.ABORT]),
         "max_parallel_tasks": st.sampled_from([None, None, 1, 2]),
         "auto_complete": st.sampled_from([True, True, True, False]),
-        "status": st.sampled_from([PlanStatus.ACTIVE, PlanStatus.ACTIVE, PlanStatus.DRAFT]),
+        "status": st.sampled_from([*[PlanStatus.ACTIVE] * 4, PlanStatus.DRAFT]),
     }
 )
 KINDS: Final = st.builds(
@@ -144,7 +144,7 @@ KINDS: Final = st.builds(
     priority=st.sampled_from([0, 0, 1]),
     task_type=st.none() | st.sampled_from(TYPES),
     agent_id=st.none() | st.sampled_from(AGENTS),
-    max_retries=st.sampled_from([0, 1]),
+    max_retries=st.sampled_from([0, 0, 1]),
     is_once=st.booleans(),
     is_late=st.sampled_from([False] * 5 + [True]),
 )
@@ -432,6 +432,18 @@ class CoordinationMachine(RuleBasedStateMachine):
         self.last_token = max([self.last_token, *tokens])
         self.answers = [_task(packet) for packet in packets]
 
+    @rule(
+        worker=WORKERS,
+        verb=st.sampled_from([None, None, End.COMPLETE, End.COMPLETE, End.FAIL, End.RELEASE]),
+        number=NUMBERS,
+    )
+    def work(self, worker: str, verb: End | None, number: int) -> None:
+        """What workers do most."""
+        if verb is None or not any(task.token for task in self.tasks.values()):
+            self.claim_any(worker, 3)
+        else:
+            self.report(verb, number, Token.OWN, is_claimed=True, is_keyed=False)
+
     @precondition(lambda self: any(task.token for task in self.tasks.values()))
     @rule(number=NUMBERS, output=OUTPUTS, is_going_on=st.booleans())
     def complete_claimed(self, number: int, output: int | None, *, is_going_on: bool) -> None:
@@ -439,7 +451,11 @@ class CoordinationMachine(RuleBasedStateMachine):
         self.complete(task_id, Token.OWN, output, is_going_on=is_going_on)
 
     @precondition(lambda self: any(task.token for task in self.tasks.values()))
-    @rule(number=NUMBERS, is_retryable=st.booleans(), retry_in=st.sampled_from([0, HALF_AN_HOUR]))
+    @rule(
+        number=NUMBERS,
+        is_retryable=st.sampled_from([True, False, False]),
+        retry_in=st.sampled_from([0, HALF_AN_HOUR]),
+    )
     def fail_claimed(self, number: int, *, is_retryable: bool, retry_in: int) -> None:
         task_id = self.task_at(number, is_claimed=True)
         self.fail(task_id, Token.OWN, is_retryable=is_retryable, retry_in=retry_in)
@@ -690,7 +706,7 @@ class CoordinationMachine(RuleBasedStateMachine):
                 assert each.is_satisfied == needed.satisfies(each.when)
 
     @rule(
-        verb=st.sampled_from(["start", "pause", "resume", "resume", "retry", "cancel"]),
+        verb=st.sampled_from(["start", "pause", "resume", "resume", "retry", "retry", "cancel"]),
         number=NUMBERS,
     )
     def do_to_plan(self, verb: str, number: int) -> None:
@@ -709,7 +725,7 @@ class CoordinationMachine(RuleBasedStateMachine):
                 call = self.store.cancel_plan(plan.id)
         self.answer_plan(call, refusal)
 
-    @rule(number=NUMBERS, status=st.sampled_from([*[PlanStatus.ACTIVE] * 3, *PlanStatus]))
+    @rule(number=NUMBERS, status=st.sampled_from([*[PlanStatus.ACTIVE] * 6, *PlanStatus]))
     def move_plan(self, number: int, status: PlanStatus) -> None:
         plan = self.plan_at(number)
         self.patch_plan(plan, plan.change(status=status), status=status)
