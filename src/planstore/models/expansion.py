@@ -46,9 +46,8 @@ from planstore.models.expansion_steps import (
     label_of,
     read_steps,
     refusal,
-    shown,
 )
-from planstore.models.fields import DEFAULT_LIMITS, Limits, Name, Record, ShortText
+from planstore.models.fields import DEFAULT_LIMITS, Limits, Name, Record, ShortText, shown
 from planstore.models.graph import find_cycle, nearest
 from planstore.models.plan import SEQUENTIAL
 from planstore.models.task import TaskDraft

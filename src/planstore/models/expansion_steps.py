@@ -16,6 +16,7 @@ from planstore.models.fields import (
     Steps,
     pointer_part,
     shortened,
+    shown,
 )
 from planstore.models.task import MAX_BATCH
 
@@ -122,21 +123,6 @@ def _reasons(detail: ErrorDetails) -> Iterator[tuple[str, str]]:
         case _:
             message = detail["msg"]
             yield "", f"{message[:1].lower()}{message[1:]}; it is {shown(detail['input'])}"
-
-
-def shown(value: Any) -> str:
-    """Return a value as it is shown in an error."""
-    match value:
-        case dict():
-            return "an object"
-        case list():
-            return "a list"
-        case None:
-            return "null"
-        case bool():
-            return str(value).lower()
-        case _:
-            return shortened(ascii(value))
 
 
 def refusal(detail: str, pointer: str = "/steps") -> InvalidInput:

@@ -215,6 +215,21 @@ def shortened(text: str) -> str:
     return text if len(text) <= SHOWN else f"{text[:SHOWN]}…"
 
 
+def shown(value: Any) -> str:
+    """Return a value as it is shown in an error."""
+    match value:
+        case dict():
+            return "an object"
+        case list():
+            return "a list"
+        case None:
+            return "null"
+        case bool():
+            return str(value).lower()
+        case _:
+            return shortened(ascii(value))
+
+
 def _few_enough(value: Any, info: ValidationInfo) -> Any:
     # Before the steps are looked at, for each may have a fault.
     limit = limits_of(info).steps

@@ -21,6 +21,7 @@ from planstore.models.fields import (
     json_faults,
     pointer_part,
     shortened,
+    shown,
 )
 from planstore.models.idempotency import Idempotency
 from planstore.routers.context import context_of
@@ -186,7 +187,7 @@ def _faults(detail: ErrorDetails, content: Any, model: type[BaseModel]) -> Itera
                 yield Fault(pointer + inner, why)
         case _:
             message = _MEMBER.sub(r"\1", detail["msg"])
-            yield Fault(pointer, f"{_uncapitalised(message)}; it is {_shown(value)}")
+            yield Fault(pointer, f"{_uncapitalised(message)}; it is {shown(value)}")
 
 
 def _locate(loc: Sequence[int | str], content: Any) -> tuple[list[int | str], Any]:
@@ -222,20 +223,6 @@ def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:
         yield from _models_in(inner)
 
 
-def _shown(value: Any) -> str:
-    match value:
-        case dict():
-            return "an object"
-        case list():
-            return "a list"
-        case None:
-            return "null"
-        case bool():
-            return str(value).lower()
-        case _:
-            return shortened(ascii(value))
-
-
 def _uncapitalised(sentence: str) -> str:
     """Begin within a sentence, unless with a name such as UUID."""
     return sentence if sentence[1:2].isupper() else sentence[:1].lower() + sentence[1:]
@@ -258,7 +245,7 @@ def parse_id(request: Request, name: str) -> UUID:
     try:
         return UUID(text)
     except ValueError:
-        fault = Fault(f"{{{name}}}", f"it isn't a UUID; it is {_shown(text)}")
+        fault = Fault(f"{{{name}}}", f"it isn't a UUID; it is {shown(text)}")
         raise InvalidInput(f"{name} in the path isn't a UUID", faults=(fault,)) from None
 
 
@@ -274,7 +261,7 @@ def parse_if_match(request: Request) -> int | None:
     if text is None or text == "*":
         return None
     if not (match := _ETAG.fullmatch(text)):
-        fault = Fault("If-Match", f'it must be one ETag such as "3", or *; it is {_shown(text)}')
+        fault = Fault("If-Match", f'it must be one ETag such as "3", or *; it is {shown(text)}')
         raise InvalidInput("The condition can't be read.", faults=(fault,))
     tag = match[1]
     return int(tag) if tag.isdecimal() and len(tag) <= _MAX_DIGITS else NO_VERSION

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from planstore.errors import ResultConflict, StaleClaim
 from planstore.models.task import Task, TaskStatus
 from planstore.services import following, refusals, wiring
-from planstore.sql import derivation, plans, tasks
+from planstore.sql import derivation, tasks
 from planstore.sql import idempotency as keys
 from planstore.sql.tasks import End, Ending
 
@@ -104,10 +104,7 @@ class TaskEdits:
         """Change the task with its plan locked, and all that follows."""
         late: PlanStoreError | None = None
         async with self._database.transaction() as conn:
-            locked = await plans.lock_of_tasks(conn, [edit.task_id])
-            if not locked:
-                raise refusals.no_task(edit.task_id)
-            (plan,) = locked
+            plan = await following.lock_of_task(conn, edit.task_id)
             await derivation.lock(conn, plan["id"])
             try:
                 await _apply(conn, plan, edit)

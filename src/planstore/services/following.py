@@ -32,6 +32,30 @@ class Ended:
     """The tasks whose turn has come by it."""
 
 
+async def lock(conn: Connection, plan_id: UUID) -> Row:
+    """Lock a plan until the transaction ends.
+
+    Raises:
+        NotFound: there is no such plan.
+    """
+    locked = await plans.lock(conn, [plan_id])
+    if not locked:
+        raise refusals.no_plan(plan_id)
+    return locked[0]
+
+
+async def lock_of_task(conn: Connection, task_id: UUID) -> Row:
+    """Lock the plan of a task until the transaction ends.
+
+    Raises:
+        NotFound: there is no such task.
+    """
+    locked = await plans.lock_of_tasks(conn, [task_id])
+    if not locked:
+        raise refusals.no_task(task_id)
+    return locked[0]
+
+
 async def add_tasks(
     conn: Connection, plan: Row, new: Sequence[NewTask], *, pointer: str = "/tasks/{}/depends_on"
 ) -> list[Task]:
@@ -163,13 +187,14 @@ async def change_task(
 
 
 async def rewire(conn: Connection, plan: Row, wish: Wish) -> bool:
-    """Have a task of a locked plan need what is wished; answers whether that changed anything.
+    """Have a task need what is wished, its plan being locked, with its ready tasks.
+
+    Answers whether that changed anything.
 
     Raises:
         InvalidInput: a dependency names no task of the plan, or forms a cycle.
     """
     edges = await wiring.wire(conn, plan, [wish])
-    await derivation.lock(conn, plan["id"])
     is_changed = await tasks.dependencies.replace(conn, plan["id"], wish.id, edges)
     if is_changed:
         await derivation.derive(conn, plan["id"], is_revision=True)
@@ -190,8 +215,7 @@ async def change_plan(
     *,
     expected_version: int | None = None,
 ) -> list[Row]:
-    """Change a plan in a way that concerns its tasks, and derive what follows."""
-    await plans.lock(conn, [plan_id])
+    """Change a plan that is locked in a way that concerns its tasks, and derive what follows."""
     await derivation.lock(conn, plan_id)
     rows = await plans.change(conn, plan_id, changes, expected_version=expected_version, key=None)
     if rows and rows[0]["verdict"] == "changed":

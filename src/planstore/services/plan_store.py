@@ -182,13 +182,8 @@ class PlanStore:
             async with self._database.transaction() as conn:
                 await plans.create(conn, plan, plan_id=plan_id, key=None)
                 await tasks.expect_many(conn)
-                (locked,) = await plans.lock(conn, [plan_id])
-                await following.add_tasks(conn, locked, new)
-                row = await plans.get(conn, plan_id)
-                assert row is not None
-                made = _plan(row)
-                if key is not None:
-                    await keys.keep(conn, key, made.model_dump(mode="json"))
+                await following.add_tasks(conn, await following.lock(conn, plan_id), new)
+                made = await _as_it_is_now(conn, plan_id, key=key)
             self._wakeups.hint()
             return made
 
@@ -210,7 +205,7 @@ class PlanStore:
 
         async def work() -> list[Task]:
             async with self._database.transaction() as conn:
-                plan = await self._lock(conn, plan_id)
+                plan = await following.lock(conn, plan_id)
                 row = await plans.get(conn, plan_id)
                 assert row is not None
                 new = new_tasks(
@@ -225,12 +220,6 @@ class PlanStore:
             return created
 
         return await self._writes.do(work, key=key, replay=TASK_LIST.validate_python)
-
-    async def _lock(self, conn: Connection, plan_id: UUID) -> Row:
-        locked = await plans.lock(conn, [plan_id])
-        if not locked:
-            raise refusals.no_plan(plan_id)
-        return locked[0]
 
     async def get_plan(self, plan_id: UUID) -> Plan:
         """Return the plan.
@@ -293,15 +282,12 @@ class PlanStore:
                 )
             return _changed_plan(rows, plan_id, changes, expected=expected_version)
         async with self._database.transaction() as conn:
+            await following.lock(conn, plan_id)
             rows = await following.change_plan(
                 conn, plan_id, changes, expected_version=expected_version
             )
             _changed_plan(rows, plan_id, changes, expected=expected_version)
-            row = await plans.get(conn, plan_id)
-            assert row is not None
-            changed = _plan(row)
-            if key is not None:
-                await keys.keep(conn, key, changed.model_dump(mode="json"))
+            changed = await _as_it_is_now(conn, plan_id, key=key)
         self._wakeups.hint()
         return changed
 
@@ -313,8 +299,7 @@ class PlanStore:
             InvalidTransition: it has ended; PATCH its status to reopen it.
         """
 
-        async def start(conn: Connection) -> dict[str, Any]:
-            plan = await self._lock(conn, plan_id)
+        async def start(_conn: Connection, plan: Row) -> dict[str, Any]:
             status = PlanStatus(plan["status"])
             if status in FINAL:
                 raise InvalidTransition(PLAN_LIFECYCLE.refusal_of("start", status, which=plan_id))
@@ -330,8 +315,7 @@ class PlanStore:
             InvalidTransition: it has ended.
         """
 
-        async def pause(conn: Connection) -> dict[str, Any]:
-            plan = await self._lock(conn, plan_id)
+        async def pause(_conn: Connection, plan: Row) -> dict[str, Any]:
             if plan["status"] in FINAL:
                 raise InvalidTransition(
                     f"cannot pause plan {plan_id}: it is {plan['status']}; allowed now: reopen"
@@ -347,8 +331,7 @@ class PlanStore:
             NotFound: there is no such plan.
         """
 
-        async def resume(conn: Connection) -> dict[str, Any]:
-            await self._lock(conn, plan_id)
+        async def resume(_conn: Connection, _plan: Row) -> dict[str, Any]:
             return {"paused_at": None}
 
         return await self._do_to_plan("resume_plan", plan_id, resume, idempotency)
@@ -360,8 +343,7 @@ class PlanStore:
             NotFound: there is no such plan.
         """
 
-        async def cancel(conn: Connection) -> dict[str, Any]:
-            plan = await self._lock(conn, plan_id)
+        async def cancel(_conn: Connection, plan: Row) -> dict[str, Any]:
             return (
                 {} if plan["status"] == PlanStatus.CANCELLED else {"status": PlanStatus.CANCELLED}
             )
@@ -376,8 +358,7 @@ class PlanStore:
             PlanClosed: the plan was closed by hand.
         """
 
-        async def retry(conn: Connection) -> dict[str, Any]:
-            plan = await self._lock(conn, plan_id)
+        async def retry(conn: Connection, plan: Row) -> dict[str, Any]:
             if plan["closed_at"] is not None:
                 raise refusals.plan_closed(plan_id, wish="retry its tasks")
             failed = await tasks.failed(conn, plan_id)
@@ -390,7 +371,7 @@ class PlanStore:
         self,
         verb: str,
         plan_id: UUID,
-        act: Callable[[Connection], Awaitable[dict[str, Any]]],
+        act: Callable[[Connection, Row], Awaitable[dict[str, Any]]],
         idempotency: Idempotency | None,
     ) -> Plan:
         """Lock the plan, do what the verb does to its tasks, and set the fields that it answers."""
@@ -398,15 +379,11 @@ class PlanStore:
 
         async def work() -> Plan:
             async with self._database.transaction() as conn:
-                changes = await act(conn)
+                changes = await act(conn, await following.lock(conn, plan_id))
                 if changes:
                     rows = await following.change_plan(conn, plan_id, changes)
                     _changed_plan(rows, plan_id, changes, expected=None)
-                row = await plans.get(conn, plan_id)
-                assert row is not None
-                plan = _plan(row)
-                if key is not None:
-                    await keys.keep(conn, key, plan.model_dump(mode="json"))
+                plan = await _as_it_is_now(conn, plan_id, key=key)
             self._wakeups.hint()
             return plan
 
@@ -435,7 +412,7 @@ class PlanStore:
                     self._wakeups.hint()
                     return following.made(new, row)
             async with self._database.transaction() as conn:
-                plan = await self._lock(conn, task.plan_id)
+                plan = await following.lock(conn, task.plan_id)
                 (created,) = await following.add_tasks(
                     conn, plan, [replace(new, key=None)], pointer="/depends_on"
                 )
@@ -463,7 +440,7 @@ class PlanStore:
 
         async def work() -> list[Task]:
             async with self._database.transaction() as conn:
-                plan = await self._lock(conn, batch.plan_id)
+                plan = await following.lock(conn, batch.plan_id)
                 await tasks.expect_many(conn)
                 created = await following.add_tasks(conn, plan, new)
                 if key is not None:
@@ -623,7 +600,7 @@ class PlanStore:
 
         async def answer(conn: Connection, ended: Ended, packets: list[WorkPacket]) -> EndedTask:
             (row,) = await tasks.many(conn, [ending.task_id])
-            return EndedTask(**dict(_task(row)), unblocked=ended.unblocked, tasks=packets)
+            return EndedTask.model_validate({**row, "unblocked": ended.unblocked, "tasks": packets})
 
         return await self._claims.report(
             [replace(ending, key=key)],
@@ -727,10 +704,7 @@ class PlanStore:
 
         async def work() -> Task:
             async with self._database.transaction() as conn:
-                locked = await plans.lock_of_tasks(conn, [task_id])
-                if not locked:
-                    raise refusals.no_task(task_id)
-                (plan,) = locked
+                plan = await following.lock_of_task(conn, task_id)
                 if plan["closed_at"] is not None:
                     raise refusals.plan_closed(plan["id"], wish=verb.replace("_", " a "))
                 (row,) = await tasks.many(conn, [task_id])
@@ -826,10 +800,7 @@ class PlanStore:
 
         async def work() -> list[Dependency]:
             async with self._database.transaction() as conn:
-                locked = await plans.lock_of_tasks(conn, [task_id])
-                if not locked:
-                    raise refusals.no_task(task_id)
-                (plan,) = locked
+                plan = await following.lock_of_task(conn, task_id)
                 await derivation.lock(conn, plan["id"])
                 (row,) = await tasks.many(conn, [task_id])
                 refusals.of_begun(_task(row))
@@ -983,6 +954,16 @@ def _plan(row: Row) -> Plan:
 
 def _task(row: Row | dict[str, Any]) -> Task:
     return Task.model_validate({name: row[name] for name in Task.model_fields})
+
+
+async def _as_it_is_now(conn: Connection, plan_id: UUID, *, key: RequestKey | None) -> Plan:
+    """Return a plan with all that followed from a change, and keep it under the request's key."""
+    row = await plans.get(conn, plan_id)
+    assert row is not None
+    plan = _plan(row)
+    if key is not None:
+        await keys.keep(conn, key, plan.model_dump(mode="json"))
+    return plan
 
 
 def _changed_plan(

@@ -36,13 +36,10 @@ class Wish:
     name: str | None
     sequence_order: int
     depends_on: Sequence[DependencyDraft]
-    input_data: Any
+    names: frozenset[str]
+    """What in its input may be the names of tasks."""
     pointer: str
     """Where ``depends_on`` stands in the request."""
-
-    def bindings(self) -> frozenset[str]:
-        """The names in its input that may be those of tasks."""
-        return references(self.input_data) if self.input_data else frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +70,7 @@ def wishes_of(new: Sequence[NewTask], *, last_order: int, pointer: str) -> list[
             name=each.task.name,
             sequence_order=each.order(last_order),
             depends_on=each.task.depends_on,
-            input_data=each.task.input_data,
+            names=references(each.task.input_data),
             pointer=pointer.format(number),
         )
         for number, each in enumerate(new)
@@ -86,7 +83,8 @@ async def rebound(conn: Connection, plan: Row, task_id: UUID, *, old_input: Any 
     ``old_input``: what only that named is no longer needed.
     """
     (task,) = await tasks.many(conn, [task_id])
-    gone = references(old_input) - references(task["input_data"])
+    names = references(task["input_data"])
+    gone = references(old_input) - names
     return Wish(
         id=task_id,
         name=task["name"],
@@ -96,7 +94,7 @@ async def rebound(conn: Connection, plan: Row, task_id: UUID, *, old_input: Any 
             for row in await dependencies.of_task(conn, plan["id"], task_id)
             if row["type"] != DependencyType.DATA.value or row["name"] not in gone
         ],
-        input_data=task["input_data"],
+        names=names,
         pointer="/depends_on",
     )
 
@@ -109,7 +107,7 @@ async def without(
     Raises:
         InvalidInput: an entry names no task of the plan.
     """
-    named = replace(wish, depends_on=unwanted, input_data=None)
+    named = replace(wish, depends_on=unwanted, names=frozenset())
     known = await _known(conn, plan["id"], [named])
     gone = {edge.needs_id for edge in await _found(conn, plan["id"], [named], known)}
     kept = [each for each in wish.depends_on if unwanted and UUID(each.task) not in gone]
@@ -143,7 +141,7 @@ async def _known(
         if wish.name is not None:
             known[wish.name] = task
     asked = {_reference(entry.task) for wish in wishes for entry in wish.depends_on}
-    asked.update(name for wish in wishes for name in wish.bindings())
+    asked.update(name for wish in wishes for name in wish.names)
     asked.difference_update(known)
     if asked:
         ids = [each for each in asked if isinstance(each, UUID)]
@@ -177,7 +175,7 @@ async def _found(
                 unknown.append((f"{wish.pointer}/{number}", entry.task))
             else:
                 needs[task.id] = entry.when, entry.type
-        for name in wish.bindings():
+        for name in wish.names:
             task = known.get(name)
             if task is not None and task.id != wish.id:
                 when, _ = needs.get(task.id, (Condition.SUCCESS, None))

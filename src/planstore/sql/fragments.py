@@ -65,6 +65,17 @@ def given(fields: Fields, *, first: int) -> str:
     )
 
 
+def rows_of(fields: Fields, *, first: int) -> str:
+    """``unnest($1::uuid[], …)``: rows of the arrays that are the parameters from ``first`` on."""
+    arrays = (f"${number}::{kind}[]" for number, (_, kind) in enumerate(fields, start=first))
+    return f"unnest({', '.join(arrays)})"
+
+
+def names_of(fields: Fields) -> str:
+    """``id, name``: the names of the fields."""
+    return ", ".join(name for name, _ in fields)
+
+
 def new_value(field: str, *, of: str, otherwise: str | None = None) -> str:
     """The field's new value: the client's where $2 names the field, else what it was."""
     kept = otherwise or f"{of}.{field}"
@@ -74,11 +85,13 @@ def new_value(field: str, *, of: str, otherwise: str | None = None) -> str:
 def compared(fields: Fields, *, new: str, old: str) -> str:
     """Rows of field, new value, and whether it differs from the old one.
 
+    ``new`` and ``old``: what stands before the field's name in either, such as ``w.``.
+
     The type json has no equality of its own; its text is what was sent.
     """
     casts = {name: "::text" if kind == "json" else "" for name, kind in fields}
     return ",\n      ".join(
-        f"('{name}', to_json({new}.{name}), {new}.{name}{cast} is distinct from {old}.{name}{cast})"
+        f"('{name}', to_json({new}{name}), {new}{name}{cast} is distinct from {old}{name}{cast})"
         for name, cast in casts.items()
     )
 

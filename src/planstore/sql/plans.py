@@ -182,7 +182,7 @@ changes as materialized (
   select json_object_agg(c.field, c.value) as payload
   from plan p, wanted w, lateral (
     values
-      {compared((*_FIELDS, ("closed_at", "timestamptz")), new="w", old="p")}
+      {compared((*_FIELDS, ("closed_at", "timestamptz")), new="w.", old="p.")}
   ) c (field, value, is_changed)
   where c.is_changed
 ),

@@ -165,7 +165,7 @@ changes as materialized (
   select json_object_agg(c.field, c.value) as payload
   from task t, wanted w, lateral (
     values
-      {compared((*_FIELDS, *_FOLLOWING), new="w", old="t")}
+      {compared((*_FIELDS, *_FOLLOWING), new="w.", old="t.")}
   ) c (field, value, is_changed)
   where c.is_changed
 ),

@@ -13,7 +13,12 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from uuid import UUID
 
 from planstore.models.claim import MAX_PACKET_OUTPUT, PREVIOUS_ATTEMPTS
-from planstore.sql.fragments import TASK_RUNNING, columns, satisfies
+from planstore.sql.fragments import (
+    PLAN_ACTIVE,
+    TASK_RUNNING,
+    columns,
+    satisfies,
+)
 from planstore.sql.tasks.columns import ALL, TASK
 
 if TYPE_CHECKING:
@@ -407,13 +412,13 @@ async def renew(conn: Connection, worker_id: str, claims: Sequence[HeartbeatClai
     )
 
 
-_OFFER: Final = """
+_OFFER: Final = f"""
 with plan as materialized (
   select p.id, p.max_parallel_tasks, p.offered_tasks
   from planstore.plans p
   where p.id = $1
     and p.max_parallel_tasks is not null
-    and p.status = 'active'
+    and p.status = {PLAN_ACTIVE}
     and p.paused_at is null
   for no key update
 ),

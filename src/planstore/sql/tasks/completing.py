@@ -11,13 +11,10 @@ from typing import TYPE_CHECKING, Final
 from planstore.models.task import TASK_LIFECYCLE
 from planstore.sql.following import (
     FOLLOWED,
-    IS_FRESH,
-    IS_UNDERIVED,
-    PLAN_COUNTS,
     PLAN_RECORDED,
 )
 from planstore.sql.fragments import TASK_COMPLETED, TASK_RUNNING, WHEN_FAILED
-from planstore.sql.tasks.opening import UNBLOCKED, UNBLOCKED_EVENTS, WEIGHED, opened
+from planstore.sql.tasks.opening import PLANS_LOCKED, UNBLOCKED, UNBLOCKED_EVENTS, WEIGHED, opened
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -43,18 +40,7 @@ placed as materialized (
   from given g
   join planstore.tasks t on t.id = g.task_id
 ),
-seen as materialized (
-  select p.id, p.xmin, p.revision, p.derivations
-  from (select distinct q.plan_id from placed q) q
-  join planstore.plans p on p.id = q.plan_id
-),
-plan as materialized (
-  select {PLAN_COUNTS}, {IS_FRESH} as is_fresh, {IS_UNDERIVED} as is_underived
-  from planstore.plans p
-  join seen on seen.id = p.id
-  order by p.id
-  for no key update of p
-),
+{PLANS_LOCKED},
 moving as materialized (
   select
     q.*, s.version, plan.revision, plan.gate_order,

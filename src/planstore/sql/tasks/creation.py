@@ -14,6 +14,8 @@ from planstore.sql.fragments import (
     TASK_PENDING,
     columns,
     is_dead,
+    names_of,
+    rows_of,
     satisfies,
 )
 from planstore.sql.tasks.columns import OF_STATE, OF_TASK, TASK
@@ -75,8 +77,7 @@ _OF_GIVEN: Final = (
 _CREATE: Final = f"""
 with given as materialized (
   select *
-  from unnest({", ".join(f"${n}::{kind}[]" for n, (_, kind) in enumerate(_NEW, start=1))})
-    with ordinality as g ({", ".join(name for name, _ in _NEW)}, position)
+  from {rows_of(_NEW, first=1)} with ordinality as g ({names_of(_NEW)}, position)
 ),
 seen as materialized (
   select p.id, p.xmin from planstore.plans p where p.id = any ($2::uuid[])
@@ -102,9 +103,7 @@ edge as materialized (
 },
       false
     ) as is_dead
-  from unnest({
-    ", ".join(f"${n}::{kind}[]" for n, (_, kind) in enumerate(_EDGES, start=len(_NEW) + 1))
-}) as e ({", ".join(name for name, _ in _EDGES)})
+  from {rows_of(_EDGES, first=len(_NEW) + 1)} as e ({names_of(_EDGES)})
   join plan on plan.id = e.plan_id
   left join planstore.task_states s on s.plan_id = e.plan_id and s.task_id = e.needs_id
 ),

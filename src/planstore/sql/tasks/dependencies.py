@@ -32,21 +32,6 @@ async def of_task(conn: Connection, plan_id: UUID, task_id: UUID) -> list[Row]:
     return await conn.fetch(_OF_TASK, plan_id, task_id)
 
 
-_OF_PLAN: Final = f"""
-select d.task_id, d.needs_id, d.condition as "when", d.kind as "type",
-  {satisfies("d.condition", status="s.status", reason="s.status_reason")} as is_satisfied
-from planstore.dependencies d
-join planstore.task_states s on s.plan_id = d.plan_id and s.task_id = d.needs_id
-where d.plan_id = $1
-order by d.task_id, d.needs_id
-"""
-
-
-async def of_plan(conn: Connection, plan_id: UUID) -> list[Row]:
-    """Return every dependency of a plan: ``task_id``, ``needs_id``, ``when``, ``type`` and more."""
-    return await conn.fetch(_OF_PLAN, plan_id)
-
-
 _NAMED: Final = """
 select t.id, t.name, t.sequence_order
 from planstore.tasks t

@@ -17,9 +17,6 @@ from planstore.models.retry import RetryPolicy
 from planstore.models.task import TASK_LIFECYCLE
 from planstore.sql.following import (
     FOLLOWED,
-    IS_FRESH,
-    IS_UNDERIVED,
-    PLAN_COUNTS,
     PLAN_RECORDED,
 )
 from planstore.sql.fragments import (
@@ -34,20 +31,25 @@ from planstore.sql.fragments import (
     TASK_RUNNING,
     TASK_SKIPPED,
     columns,
+    compared,
     event_of,
     is_dead,
+    names_of,
     one_of,
+    rows_of,
     satisfies,
 )
 from planstore.sql.tasks.columns import OF_STATE, TASK
-from planstore.sql.tasks.opening import UNBLOCKED, UNBLOCKED_EVENTS, WEIGHED, opened
+from planstore.sql.tasks.opening import PLANS_LOCKED, UNBLOCKED, UNBLOCKED_EVENTS, WEIGHED, opened
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from datetime import datetime
     from uuid import UUID
 
     from planstore.models.idempotency import RequestKey
+    from planstore.models.lifecycle import Transition
+    from planstore.models.task import TaskStatus
     from planstore.sql.connection import Connection, Row
 
 
@@ -95,25 +97,22 @@ class Ending:
         )
 
 
-def _allowed(verb: str, status: str) -> str:
-    """Whether the lifecycle lets ``verb`` start from ``status``."""
+def _by_verb(verb: str, said: Callable[[Transition[TaskStatus]], str], *, otherwise: str) -> str:
+    """An expression for what is said of the transition that ``verb`` names."""
     rows = " ".join(
-        f"when '{each.verb}' then {status} in {one_of(each.sources)}"
+        f"when '{each.verb}' then {said(each)}"
         for each in TASK_LIFECYCLE.transitions
         if each.verb in set(End)
     )
-    return f"case {verb} {rows} else true end"
+    return f"case {verb} {rows} else {otherwise} end"
 
 
-def _done(verb: str, status: str) -> str:
-    """Whether ``status`` is where ``verb`` leads to."""
-    rows = " ".join(
-        f"when '{each.verb}' then {status} = '{each.target.value}'"
-        for each in TASK_LIFECYCLE.transitions
-        if each.verb in set(End)
-    )
-    return f"case {verb} {rows} else false end"
-
+_IS_ALLOWED: Final = _by_verb(
+    "t.verb", lambda each: f"t.status in {one_of(each.sources)}", otherwise="true"
+)
+_IS_DONE: Final = _by_verb(
+    "t.verb", lambda each: f"t.status = '{each.target.value}'", otherwise="false"
+)
 
 _GIVEN: Final = (
     ("task_id", "uuid"),
@@ -147,17 +146,18 @@ _OUTCOME: Final = f"""case t.verb
     end"""
 
 _SHOWN: Final = (
-    *("status", "status_reason", "started_at", "completed_at", "output_data", "error"),
-    *("worker_id", "progress", "progress_note", "needs_review"),
+    ("status", "text"),
+    ("status_reason", "text"),
+    ("started_at", "timestamptz"),
+    ("completed_at", "timestamptz"),
+    ("output_data", "json"),
+    ("error", "json"),
+    ("worker_id", "text"),
+    ("progress", "double precision"),
+    ("progress_note", "text"),
+    ("needs_review", "boolean"),
 )
 """What clients see of a run's end."""
-
-_CHANGES: Final = ",\n          ".join(
-    f"('{name}', to_json(n.new_{name}), n.new_{name}{cast} is distinct from n.{name}{cast})"
-    for name, cast in (
-        (name, "::text" if name in {"output_data", "error"} else "") for name in _SHOWN
-    )
-)
 
 # The parameters: the arrays of `_GIVEN`, whether the plans are locked already, and whether all
 # that follows is derived afterwards, whether the tasks are wanted whole, and whether the commit
@@ -165,26 +165,14 @@ _CHANGES: Final = ",\n          ".join(
 _END: Final = f"""
 with given as materialized (
   select *
-  from unnest({", ".join(f"${n}::{kind}[]" for n, (_, kind) in enumerate(_GIVEN, start=1))})
-    with ordinality as g ({", ".join(name for name, _ in _GIVEN)}, position)
+  from {rows_of(_GIVEN, first=1)} with ordinality as g ({names_of(_GIVEN)}, position)
 ),
 placed as materialized (
   select g.*, t.plan_id, t.sequence_order, t.retry_policy, t.side_effects = {ONCE} as is_once
   from given g
   join planstore.tasks t on t.id = g.task_id
 ),
-seen as materialized (
-  select p.id, p.xmin, p.revision, p.derivations, p.retry_policy
-  from (select distinct q.plan_id from placed q) q
-  join planstore.plans p on p.id = q.plan_id
-),
-plan as materialized (
-  select {PLAN_COUNTS}, {IS_FRESH} as is_fresh, {IS_UNDERIVED} as is_underived
-  from planstore.plans p
-  join seen on seen.id = p.id
-  order by p.id
-  for no key update of p
-),
+{PLANS_LOCKED},
 task as materialized (
   select
     q.*,
@@ -235,9 +223,9 @@ judged as materialized (
       when t.verb = '{End.COMPLETE}' and t.status = {TASK_COMPLETED}
         and t.output_given is not null
         and t.output_given::jsonb is distinct from t.output_data::jsonb then 'conflict'
-      when {_done("t.verb", "t.status")} then 'same'
+      when {_IS_DONE} then 'same'
       when t.token is not null then 'stale_claim'
-      when not ({_allowed("t.verb", "t.status")}) then 'refused'
+      when not ({_IS_ALLOWED}) then 'refused'
       else 'moved'
     end as verdict
   ) v
@@ -380,7 +368,7 @@ landing as materialized (  -- where those who move come to stand
 moved as (
   update planstore.task_states s
   set
-    {", ".join(f"{name} = n.new_{name}" for name in _SHOWN)},
+    {", ".join(f"{name} = n.new_{name}" for name, _ in _SHOWN)},
     version = s.version + 1,
     updated_at = now(),
     unmet = n.new_unmet,
@@ -463,7 +451,7 @@ recorded as (
           select json_object_agg(f.field, f.value) filter (where f.is_changed)
           from (
             values
-              {_CHANGES}
+              {compared(_SHOWN, new="n.new_", old="n.")}
           ) f (field, value, is_changed)
         )
       end as payload,

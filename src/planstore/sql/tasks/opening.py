@@ -24,6 +24,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from planstore.sql.following import IS_FRESH, IS_UNDERIVED, PLAN_COUNTS
 from planstore.sql.fragments import (
     IS_UNMET,
     PLAN_ACTIVE,
@@ -44,6 +45,21 @@ of the row itself, so that it holds for the row as it is once it is locked."""
 
 # The states by a subquery, for a join may be planned to go through all of a plan: for plans of the
 # usual size that costs no more.
+PLANS_LOCKED: Final = f"""
+seen as materialized (
+  select p.id, p.xmin, p.revision, p.derivations, p.retry_policy
+  from (select distinct q.plan_id from placed q) q
+  join planstore.plans p on p.id = q.plan_id
+),
+plan as materialized (
+  select {PLAN_COUNTS}, {IS_FRESH} as is_fresh, {IS_UNDERIVED} as is_underived
+  from planstore.plans p
+  join seen on seen.id = p.id
+  order by p.id
+  for no key update of p
+)"""
+"""The plans of the tasks in ``placed``: as the statement sees them (``seen``), and locked."""
+
 _TASKS_BEYOND: Final = f"""planstore.tasks t
       where t.plan_id = w.id
         and (
