@@ -183,6 +183,7 @@ async def test_what_is_given_up_in_a_closed_plan_is_skipped(store: PlanStore) ->
     released = await release(store, packet)
 
     assert (released.status, released.status_reason) == (S.SKIPPED, "plan_closed")
+    assert released.worker_id is None
 
 
 async def test_a_verb_is_done_once_under_its_key(store: PlanStore) -> None:

@@ -332,7 +332,8 @@ landing as materialized (  -- where those who move come to stand
       when f.failure is null then m.error
       else f.failure
     end as new_error,
-    case when not m.is_returning then m.worker_id end as new_worker_id,
+    -- Whoever gave it back has no part in it, though a closed plan skips it then.
+    case when not m.is_returning and m.aim_reason is null then m.worker_id end as new_worker_id,
     case when not m.is_returning then m.progress end as new_progress,
     case when not m.is_returning then m.progress_note end as new_progress_note,
     m.is_failing and m.is_once and m.verb = '{End.EXPIRE}'
