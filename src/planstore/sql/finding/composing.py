@@ -1,0 +1,407 @@
+"""How a statement that finds something is put together.
+
+A page is read off the end of an index, in its order. Which index, the filters say: the first of the
+noun's `Way` whose filter is given, else the one along all there are. The other filters are
+conditions on what comes along. So a page costs as much whether a value fits one row or all of them.
+
+Labels, metadata and words have indexes too, but these know no order: they are quick where few fit,
+and the way along an order is quick where many do. So some rows are tried along the way first, more
+of them where that promises enough, and else what fits is dug out of the index.
+
+The pieces are constants of this program; what a client gives is only ever a parameter.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Final
+from uuid import UUID
+
+from planstore.models.query import PlanFilter, TaskFilter
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from planstore.sql.connection import Connection, Row
+
+_TRIED: Final = 8
+"""How many rows are tried, for each one that is wanted …"""
+_TRIED_FOR_WORDS: Final = 5
+"""… and how many, where their words have to be taken for that."""
+_PROMISING: Final = 250
+"""Of how many tried rows one has to fit, for more to be tried …"""
+_LONGER: Final = 50
+"""… so many times as many."""
+
+# A list always begins after a place, so that one plan of the statement, bounded by the index on
+# both sides, serves every page. No row can have these times.
+NOBODY: Final = UUID(int=0)
+EARLIEST: Final = datetime(2, 1, 1, tzinfo=UTC)
+LATEST: Final = datetime(9998, 12, 31, 23, 59, 59, 999_999, tzinfo=UTC)
+AFTER_LATEST: Final = (LATEST, UUID(int=2**128 - 1))
+
+
+class Parameters:
+    """What a statement is given, in the order in which its pieces ask for it."""
+
+    def __init__(self) -> None:
+        self.values: list[Any] = []
+
+    def put(self, value: object, kind: str) -> str:
+        """Take a value; answers how the statement names it."""
+        self.values.append(value)
+        return f"${len(self.values)}::{kind}"
+
+    def row(self, values: Iterable[object], kinds: Iterable[str]) -> list[str]:
+        """Take several values."""
+        return [self.put(*each) for each in zip(values, kinds, strict=True)]
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """What an order goes by."""
+
+    name: str
+    expression: str
+    kind: str
+    direction: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """An order of a list: its keys, the last of which is the id."""
+
+    keys: tuple[Key, ...]
+    first: tuple[Any, ...]
+    """A place before all others."""
+
+    @property
+    def kinds(self) -> list[str]:
+        """The types of a place."""
+        return [key.kind for key in self.keys]
+
+    @property
+    def selected(self) -> str:
+        """The keys, by their names."""
+        return ", ".join(f"{key.expression} as {key.name}" for key in self.keys)
+
+    @property
+    def names(self) -> list[str]:
+        """The names of the keys but the id."""
+        return [key.name for key in self.keys[:-1]]
+
+    def by(self, alias: str, *, prefix: str = "") -> str:
+        """``f.created_at desc, f.id desc``, for rows that have the keys by their names."""
+        names = [*(prefix + name for name in self.names), "id"]
+        return ", ".join(
+            f"{alias}.{name} {key.direction}".strip()
+            for name, key in zip(names, self.keys, strict=True)
+        )
+
+    def after(self, alias: str, place: Sequence[str]) -> str:
+        """Whether a row that has the keys by their names comes after a place."""
+        names = [f"{alias}.{key.name}" for key in self.keys]
+        if len({key.direction for key in self.keys}) == 1:
+            sign = "<" if self.keys[0].direction else ">"
+            return f"({', '.join(names)}) {sign} ({', '.join(place)})"
+        text = "false"
+        for name, key, value in reversed([*zip(names, self.keys, place, strict=True)]):
+            sign = "<" if key.direction else ">"
+            text = f"({name} {sign} {value} or {name} = {value} and {text})"
+        return text
+
+    def place_of(self, row: Row) -> tuple[Any, ...]:
+        """The place of a row that was found whole."""
+        return (*(row[f"place_{name}"] for name in self.names), row["id"])
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """What a filter asks of a row: in its text, ``:value`` is what it is given, of a type."""
+
+    text: str
+    kind: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Search:
+    """What is looked for, in which order, and which part of it."""
+
+    asked: Mapping[str, Any]
+    """The filters that are given, with their values."""
+    order: Order
+    place: tuple[Any, ...]
+    """After which to go on."""
+    limit: int
+    offset: int = 0
+
+    @property
+    def wanted(self) -> int:
+        """How many rows have to be there."""
+        return self.limit + self.offset
+
+    @property
+    def since(self) -> datetime:
+        """The time from which on something was made."""
+        return self.asked.get("created_after", EARLIEST)
+
+    @property
+    def until(self) -> tuple[datetime, UUID]:
+        """The place in time before which something was made: there the newest begin."""
+        before = self.asked.get("created_before")
+        return min(self.place, (before, NOBODY)) if before else self.place
+
+
+@dataclass(frozen=True, slots=True)
+class Pick:
+    """What is picked along a way."""
+
+    conditions: str
+    """What has to hold beside what leads along the way; ``true`` where nothing has to."""
+    is_trial: bool
+    """Whether rows that don't fit are picked too, and told apart by ``fits``."""
+    limit: str
+    """How many at most."""
+
+    @property
+    def selected(self) -> str:
+        """The column that tells them apart, where there is one."""
+        return f", ({self.conditions}) as fits" if self.is_trial else ""
+
+    @property
+    def where(self) -> str:
+        """What has to hold of a row to be picked."""
+        return "" if self.is_trial else f" and {self.conditions}"
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """A way along an order, by an index."""
+
+    of: Callable[[Search, Parameters, Pick], Sequence[str]]
+    """Its branches: each answers ``plan_id`` and the keys of the order, in that order."""
+    handled: frozenset[str] = frozenset()
+    """The filters that it takes care of."""
+    is_short: bool = False
+    """Whether it can be gone to its end."""
+
+
+@dataclass(frozen=True, slots=True)
+class Noun:
+    """What can be looked for."""
+
+    conditions: Mapping[str, Condition]
+    """By filter; those that are quick to see come first."""
+    way: Callable[[Search], Way]
+    """The way that a search goes."""
+    dug: Callable[[Search, Parameters], str]
+    """What fits, by whatever index knows best, and in no order: ``plan_id`` and the keys."""
+    whole: str
+    """A row whole, of which is known what was ``found f``."""
+
+
+def conditions_of(
+    conditions: Mapping[str, Condition],
+    search: Search,
+    parameters: Parameters,
+    *,
+    but: frozenset[str] = frozenset(),
+) -> list[str]:
+    """What the filters ask of a row."""
+    return [
+        each.text.replace(
+            ":value", parameters.put(search.asked[name], each.kind) if each.kind else ""
+        )
+        for name, each in conditions.items()
+        if name in search.asked and name not in but
+    ]
+
+
+def filtering(conditions: Iterable[str]) -> str:
+    """Conditions that rows are only looked at by: an index that fits one of them isn't taken.
+
+    PostgreSQL doesn't know the values, and would rather combine the indexes of two filters, and
+    sort what they have in common, than go along the better one.
+    """
+    return " and ".join(f"({condition}) is true" for condition in conditions) or "true"
+
+
+SOUGHT: Final = frozenset({"label", "metadata", "words"})
+"""Filters whose indexes know no order."""
+
+
+def asked_of(found: PlanFilter | TaskFilter) -> dict[str, Any]:
+    """The filters that are given, with their values."""
+    fields = PlanFilter.model_fields if isinstance(found, PlanFilter) else TaskFilter.model_fields
+    asked = {name: getattr(found, name) for name in fields}
+    # An empty object is part of any.
+    asked["metadata"] = [part for part in asked["metadata"] or () if part] or None
+    return {name: value for name, value in asked.items() if value is not None}
+
+
+async def find(
+    conn: Connection, noun: Noun, search: Search, *, is_sorted: bool = False, ids: bool = False
+) -> list[Row]:
+    """Find what a search asks for, in its order.
+
+    Rows are whole, with ``place_`` before the name of each key but the id; or, where ``ids`` says
+    so, they are ``plan_id`` and the keys. ``is_sorted``: by an order that no index has.
+    """
+    final = _ids(search.order) if ids else _whole(noun, search.order)
+    way = noun.way(search)
+    if is_sorted:
+        return await _dig(conn, noun, search, final)
+    if way.is_short or search.asked.keys().isdisjoint(SOUGHT):
+        return await _go(conn, noun, way, search, final)
+    is_slow = "words" in search.asked
+    count = search.wanted * (_TRIED_FOR_WORDS if is_slow else _TRIED)
+    rows, is_end = await _try(conn, noun, way, search, final, count=count)
+    is_promising = (search.offset + len(rows)) * _PROMISING >= count
+    if not is_end and is_promising and not is_slow:
+        rows, is_end = await _try(conn, noun, way, search, final, count=count * _LONGER)
+    return rows if is_end else await _dig(conn, noun, search, final)
+
+
+def hints_of(search: Search, parameters: Parameters, of: str) -> tuple[list[str], frozenset[str]]:
+    """What leads to the indexes of labels and metadata; and the filters that this takes care of.
+
+    ``of``: the alias of the row.
+    """
+    asked = search.asked
+    hints: list[str] = []
+    handled: set[str] = set()
+    if "label" in asked:
+        labels = parameters.put(asked["label"], "text[]")
+        hints += [f"{of}.labels <> '{{}}'", f"{of}.labels @> {labels}"]
+        handled.add("label")
+    if "metadata" in asked:
+        first, *others = asked["metadata"]
+        part = parameters.put(first, "jsonb")
+        hints += [f"{of}.metadata::text <> '{{}}'", f"{of}.metadata::jsonb @> {part}"]
+        if not others:
+            handled.add("metadata")
+    return hints, frozenset(handled)
+
+
+@dataclass(frozen=True, slots=True)
+class _Final:
+    """What is answered of the rows that were found."""
+
+    text: str
+    prefix: str
+    """What stands before the names of the keys."""
+
+
+def _whole(noun: Noun, order: Order) -> _Final:
+    places = ", ".join(f"f.{name} as place_{name}" for name in order.names)
+    return _Final(
+        f"select w.*, {places} from found f cross join lateral ({noun.whole} offset 0) w", "place_"
+    )
+
+
+def _ids(order: Order) -> _Final:
+    keys = ", ".join(f"f.{name}" for name in (*order.names, "id"))
+    return _Final(f"select f.plan_id, {keys} from found f", "")
+
+
+async def _go(conn: Connection, noun: Noun, way: Way, search: Search, final: _Final) -> list[Row]:
+    """Go along a way until enough fit."""
+    parameters = Parameters()
+    cut = _Cut.of(search, parameters)
+    conditions = filtering(conditions_of(noun.conditions, search, parameters, but=way.handled))
+    branches = way.of(search, parameters, Pick(conditions, is_trial=False, limit=cut.wanted))
+    by = search.order.by
+    return await conn.fetch(
+        f"""
+with found as materialized (
+  select f.*
+  from ({_joined(branches)}) f
+  order by {by("f")}
+  {cut.text}
+)
+select x.*
+from ({final.text}) x
+order by {by("x", prefix=final.prefix)}
+""",
+        *parameters.values,
+    )
+
+
+async def _try(
+    conn: Connection, noun: Noun, way: Way, search: Search, final: _Final, *, count: int
+) -> tuple[list[Row], bool]:
+    """Try so many rows along a way; answers whether all is found that was wanted or is there."""
+    parameters = Parameters()
+    cut = _Cut.of(search, parameters)
+    tried = parameters.put(count, "bigint")
+    conditions = filtering(conditions_of(noun.conditions, search, parameters, but=way.handled))
+    branches = way.of(search, parameters, Pick(conditions, is_trial=True, limit=tried))
+    by = search.order.by
+    rows = await conn.fetch(
+        f"""
+with tried as materialized (
+  select f.*
+  from ({_joined(branches)}) f
+  order by {by("f")}
+  limit {tried}
+),
+found as materialized (
+  select f.*
+  from tried f
+  where f.fits
+  order by {by("f")}
+  {cut.text}
+)
+select c.tried, x.*
+from (select count(*) as tried from tried) c
+left join ({final.text}) x on true
+order by {by("x", prefix=final.prefix)}
+""",
+        *parameters.values,
+    )
+    found = [row for row in rows if row["id"] is not None]
+    return found, len(found) == search.limit or rows[0]["tried"] < count
+
+
+async def _dig(conn: Connection, noun: Noun, search: Search, final: _Final) -> list[Row]:
+    """Take all that fits, and of that what is wanted."""
+    parameters = Parameters()
+    cut = _Cut.of(search, parameters)
+    dug = noun.dug(search, parameters)
+    place = parameters.row(search.place, search.order.kinds)
+    by = search.order.by
+    return await conn.fetch(
+        f"""
+with found as materialized (
+  select f.*
+  from ({dug}) f
+  where {search.order.after("f", place)}
+  order by {by("f")}
+  {cut.text}
+)
+select x.*
+from ({final.text}) x
+order by {by("x", prefix=final.prefix)}
+""",
+        *parameters.values,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Cut:
+    """Which part of what is found is wanted."""
+
+    text: str
+    wanted: str
+    """How many rows have to be there."""
+
+    @classmethod
+    def of(cls, search: Search, parameters: Parameters) -> _Cut:
+        limit = parameters.put(search.limit, "bigint")
+        offset = parameters.put(search.offset, "bigint")
+        return cls(f"limit {limit} offset {offset}", f"{limit} + {offset}")
+
+
+def _joined(branches: Sequence[str]) -> str:
+    return "\n  union all\n  ".join(f"({branch})" for branch in branches)

@@ -1,0 +1,458 @@
+"""Finding tasks."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from planstore.models.task import TaskStatus
+from planstore.sql import words
+from planstore.sql.finding.composing import (
+    AFTER_LATEST,
+    EARLIEST,
+    LATEST,
+    NOBODY,
+    SOUGHT,
+    Condition,
+    Key,
+    Noun,
+    Order,
+    Parameters,
+    Pick,
+    Search,
+    Way,
+    asked_of,
+    conditions_of,
+    filtering,
+    find,
+    hints_of,
+)
+from planstore.sql.fragments import TASK_RUNNING
+from planstore.sql.tasks.columns import TASK, TASKS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from planstore.models.page import PlaceInTime
+    from planstore.models.query import TaskFilter
+    from planstore.sql.connection import Connection, Row
+
+# The other row of each task that comes along. Joined, it might be all of them that are read first.
+_WITH_STATE: Final = """planstore.tasks t
+      cross join lateral (
+        select
+          s.status, s.worker_id, s.ready_at, s.priority, s.updated_at, s.started_at, s.completed_at
+        from planstore.task_states s
+        where s.plan_id = t.plan_id
+          and s.task_id = t.id
+        offset 0
+      ) s"""
+_WITH_TASK: Final = """planstore.task_states s
+      cross join lateral (
+        select
+          t.plan_id, t.agent_id, t.task_type, t.name, t.description, t.labels, t.metadata,
+          t.created_at
+        from planstore.tasks t
+        where t.plan_id = s.plan_id
+          and t.id = s.task_id
+        offset 0
+      ) t"""
+
+NEWEST: Final = Order(
+    (
+        Key("created_at", "t.created_at", "timestamptz", "desc"),
+        Key("id", "t.id", "uuid", "desc"),
+    ),
+    AFTER_LATEST,
+)
+"""The newest first."""
+
+IN_PLAN: Final = Order(
+    (
+        Key("sequence_order", "t.sequence_order", "integer"),
+        Key("created_at", "t.created_at", "timestamptz"),
+        Key("id", "t.id", "uuid"),
+    ),
+    (-1, EARLIEST, NOBODY),
+)
+"""The order that the tasks of one plan have."""
+
+READY: Final = Order(
+    (
+        Key("priority", "s.priority", "smallint", "desc"),
+        Key("ready_at", "s.ready_at", "timestamptz"),
+        Key("id", "t.id", "uuid"),
+    ),
+    (2**15 - 1, EARLIEST, NOBODY),
+)
+"""The order in which ready tasks are handed out."""
+
+
+def _by(column: str, kind: str, direction: str, *, first: object, instead: str | None) -> Order:
+    """By a column; what has none comes last."""
+    value = column if instead is None else f"coalesce({column}, '{instead}')"
+    last_id = NOBODY if direction == "" else AFTER_LATEST[1]
+    keys = (Key("value", value, kind, direction), Key("id", "t.id", "uuid", direction))
+    return Order(keys, (first, last_id))
+
+
+SORTS: Final = {
+    **{
+        name: _by(column, "timestamptz", "", first=EARLIEST, instead=instead)
+        for name, column, instead in (
+            ("created_at", "t.created_at", None),
+            ("updated_at", "s.updated_at", None),
+            ("started_at", "s.started_at", f"{LATEST}"),
+            ("completed_at", "s.completed_at", f"{LATEST}"),
+        )
+    },
+    **{
+        f"-{name}": _by(column, "timestamptz", "desc", first=LATEST, instead=instead)
+        for name, column, instead in (
+            ("created_at", "t.created_at", None),
+            ("updated_at", "s.updated_at", None),
+            ("started_at", "s.started_at", f"{EARLIEST}"),
+            ("completed_at", "s.completed_at", f"{EARLIEST}"),
+        )
+    },
+    **{
+        f"{sign}{name}": _by(column, "integer", direction, first=first, instead=None)
+        for name, column in (
+            ("sequence_order", "t.sequence_order"),
+            ("priority", "s.priority::integer"),
+        )
+        for sign, direction, first in (("", "", -(2**31)), ("-", "desc", 2**31 - 1))
+    },
+}
+"""The others, by what is asked for."""
+
+_OF_TASK: Final = {
+    "plan_id": Condition("t.plan_id = any (:value)", "uuid[]"),
+    "agent_id": Condition("t.agent_id = any (:value)", "uuid[]"),
+    "task_type": Condition("t.task_type = any (:value)", "text[]"),
+    "name": Condition("t.name = any (:value)", "text[]"),
+    "created_after": Condition("t.created_at >= :value", "timestamptz"),
+    "created_before": Condition("t.created_at < :value", "timestamptz"),
+}
+_OF_STATE: Final = {
+    "status": Condition("s.status = any (:value)", "text[]"),
+    "ready": Condition("s.ready_at <= now()"),
+    "worker": Condition(f"s.status = {TASK_RUNNING} and s.worker_id = any (:value)", "text[]"),
+}
+_SLOW: Final = {
+    "label": Condition("t.labels @> :value", "text[]"),
+    "metadata": Condition("t.metadata::jsonb @> all (:value)", "jsonb[]"),
+    "words": Condition(
+        f"to_tsvector('simple', {words.text_of_task('t')}) @@ {words.asked(':value')}", "text"
+    ),
+}
+_CONDITIONS: Final = {**_OF_TASK, **_OF_STATE, **_SLOW}
+
+_TIMES: Final = frozenset({"created_after", "created_before"})
+
+
+def _source(search: Search) -> str:
+    """The tables that a search of tasks looks at."""
+    is_of_state = not search.asked.keys().isdisjoint(_OF_STATE) or any(
+        key.expression.startswith(("s.", "coalesce(s.")) for key in search.order.keys
+    )
+    return _WITH_STATE if is_of_state else "planstore.tasks t"
+
+
+def _times(search: Search, parameters: Parameters) -> tuple[str, str]:
+    since = parameters.put(search.since, "timestamptz")
+    return since, ", ".join(parameters.row(search.until, ("timestamptz", "uuid")))
+
+
+def _all(search: Search, parameters: Parameters, pick: Pick) -> Sequence[str]:
+    since, until = _times(search, parameters)
+    return [
+        f"""
+    select t.plan_id, t.created_at, t.id{pick.selected}
+    from {_source(search)}
+    where (t.created_at, t.id) >= ({since}, '{NOBODY}')
+      and (t.created_at, t.id) < ({until}){pick.where}
+    order by t.created_at desc, t.id desc
+    limit {pick.limit}"""
+    ]
+
+
+def _with(column: str, kind: str) -> Callable[[Search, Parameters, Pick], Sequence[str]]:
+    """Those that have one of the values in a column, newest first for each."""
+
+    def way(search: Search, parameters: Parameters, pick: Pick) -> Sequence[str]:
+        values = parameters.put(search.asked[column], f"{kind}[]")
+        since, until = _times(search, parameters)
+        return [
+            f"""
+    select b.*
+    from (select distinct v.value from unnest({values}) v (value)) v
+    cross join lateral (
+      select t.plan_id, t.created_at, t.id{pick.selected}
+      from {_source(search)}
+      where t.{column} is not null
+        and (t.{column}, t.created_at, t.id) >= (v.value, {since}, '{NOBODY}')
+        and (t.{column}, t.created_at, t.id) < (v.value, {until}){pick.where}
+      order by t.{column} desc, t.created_at desc, t.id desc
+      limit {pick.limit}
+    ) b"""
+        ]
+
+    return way
+
+
+def _in_plan(search: Search, parameters: Parameters, pick: Pick) -> Sequence[str]:
+    plan_id = parameters.put(search.asked["plan_id"][0], "uuid")
+    place = ", ".join(parameters.row(search.place, search.order.kinds))
+    return [
+        f"""
+    select t.plan_id, t.sequence_order, t.created_at, t.id
+    from {_source(search)}
+    where t.plan_id = {plan_id}
+      and (t.sequence_order, t.created_at, t.id) > ({place}){pick.where}
+    order by t.sequence_order, t.created_at, t.id
+    limit {pick.limit}"""
+    ]
+
+
+def _of_plans(search: Search, parameters: Parameters, pick: Pick) -> Sequence[str]:
+    """All tasks of some plans: no index has these newest first."""
+    plan_ids = parameters.put(search.asked["plan_id"], "uuid[]")
+    since, until = _times(search, parameters)
+    return [
+        f"""
+    select b.*
+    from (select distinct v.value from unnest({plan_ids}) v (value)) v
+    cross join lateral (
+      select t.plan_id, t.created_at, t.id
+      from {_source(search)}
+      where t.plan_id = v.value{pick.where}
+      offset 0
+    ) b
+    where b.created_at >= {since}
+      and (b.created_at, b.id) < ({until})
+    order by b.created_at desc, b.id desc
+    limit {pick.limit}"""
+    ]
+
+
+def _standing(
+    search: Search, parameters: Parameters, pick: Pick, *, asks: str, each: str = ""
+) -> str:
+    """Those that stand somewhere, newest first, by the index that is for them."""
+    since, until = _times(search, parameters)
+    # Where a task stands knows all that its place in the list needs.
+    is_narrow = search.asked.keys() <= _OF_STATE.keys() | _TIMES
+    source = "planstore.task_states s" if is_narrow else _WITH_TASK
+    return f"""
+    select b.*
+    from {each or "(select) v"}
+    cross join lateral (
+      select s.plan_id, s.created_at, s.task_id as id{pick.selected}
+      from {source}
+      where {asks}
+        and (s.created_at, s.task_id) >= ({since}, '{NOBODY}')
+        and (s.created_at, s.task_id) < ({until}){pick.where}
+      order by s.created_at desc, s.task_id desc
+      limit {pick.limit}
+    ) b"""
+
+
+def _where(status: TaskStatus) -> str:
+    """What the index of a status is for, in its words."""
+    return f"starts_with(s.status, '{status.value}')"
+
+
+def _of_statuses(search: Search, parameters: Parameters, pick: Pick) -> Sequence[str]:
+    return [
+        _standing(search, parameters, pick, asks=_where(status))
+        for status in sorted({*search.asked["status"]})
+    ]
+
+
+def _of_workers(search: Search, parameters: Parameters, pick: Pick) -> Sequence[str]:
+    workers = parameters.put(search.asked["worker"], "text[]")
+    return [
+        _standing(
+            search,
+            parameters,
+            pick,
+            asks=f"{_where(TaskStatus.RUNNING)} and s.worker_id = v.value",
+            each=f"(select distinct v.value from unnest({workers}) v (value)) v",
+        )
+    ]
+
+
+def _ready(column: str, kind: str) -> Callable[[Search, Parameters, Pick], Sequence[str]]:
+    """What is ready, in the order in which it is handed out: of one of the values in a column."""
+
+    def way(search: Search, parameters: Parameters, pick: Pick) -> Sequence[str]:
+        values = f"unnest({parameters.put(search.asked[column], f'{kind}[]')})" if column else ""
+        each = f"(select distinct v.value from {values} v (value)) v" if column else "(select) v"
+        of = f"and s.{column} = v.value" if column else ""
+        priority, ready_at, task_id = parameters.row(search.place, search.order.kinds)
+        is_narrow = search.asked.keys() <= _OF_STATE.keys() | {column}
+        source = "planstore.task_states s" if is_narrow else _WITH_TASK
+        later = (
+            f"s.priority = {priority} and (s.ready_at, s.task_id) > ({ready_at}, {task_id})",
+            f"s.priority < {priority}",
+        )
+        return [
+            f"""
+    select b.*
+    from {each}
+    cross join lateral (
+      select s.plan_id, s.priority, s.ready_at, s.task_id as id{pick.selected}
+      from {source}
+      where s.ready_at <= now()
+        and {after} {of}{pick.where}
+      order by s.priority desc, s.ready_at, s.task_id
+      limit {pick.limit}
+    ) b"""
+            for after in later
+        ]
+
+    return way
+
+
+_WAYS: Final = {
+    "name": Way(_with("name", "text"), _TIMES | {"name"}),
+    "worker": Way(_of_workers, _TIMES | {"worker"}),
+    "agent_id": Way(_with("agent_id", "uuid"), _TIMES | {"agent_id"}),
+    "task_type": Way(_with("task_type", "text"), _TIMES | {"task_type"}),
+    "status": Way(_of_statuses, _TIMES | {"status"}),
+}
+"""The first of these that is asked for is gone."""
+
+_READY_WAYS: Final = {
+    name: Way(_ready(name, kind), frozenset({"ready", name}))
+    for name, kind in (("plan_id", "uuid"), ("agent_id", "uuid"), ("task_type", "text"))
+}
+
+
+def _way(search: Search) -> Way:
+    if search.order is IN_PLAN:
+        return Way(_in_plan, frozenset({"plan_id"}), is_short=True)
+    if search.order is READY:
+        ready = (way for name, way in _READY_WAYS.items() if name in search.asked)
+        return next(ready, Way(_ready("", ""), frozenset({"ready"})))
+    if "plan_id" in search.asked:
+        return Way(_of_plans, _TIMES | {"plan_id"}, is_short=True)
+    given = (way for name, way in _WAYS.items() if name in search.asked)
+    return next(given, Way(_all, _TIMES))
+
+
+def _dug(search: Search, parameters: Parameters) -> str:
+    asked = search.asked
+    if asked.keys().isdisjoint(SOUGHT):
+        conditions = conditions_of(_CONDITIONS, search, parameters)
+        return f"""
+    select t.plan_id, {search.order.selected}
+    from {TASKS}
+    where {" and ".join(conditions) or "true"}"""
+    if "words" in asked:
+        return _by_words(search, parameters)
+    hints, handled = hints_of(search, parameters, "t")
+    conditions = filtering(conditions_of(_CONDITIONS, search, parameters, but=handled))
+    return f"""
+    select t.plan_id, {search.order.selected}
+    from {_source(search)}
+    where {" and ".join((*hints, conditions))}
+    -- Or else it might go along the order after all.
+    offset 0"""
+
+
+def _by_words(search: Search, parameters: Parameters) -> str:
+    """The tasks of the parts that have all the words, and those whose words are yet to be taken.
+
+    Parts come newest first, and no more of them are looked at than it takes.
+    """
+    query = words.asked(parameters.put(search.asked["words"], "text"))
+    conditions = filtering(conditions_of(_CONDITIONS, search, parameters))
+    keys = search.order.selected
+    names = ", ".join(f"t.{key.name}" for key in search.order.keys)
+    if search.order is NEWEST:
+        since, until = _times(search, parameters)
+        bounds = (
+            f"and w.created_at between {since} and {parameters.put(search.until[0], 'timestamptz')}"
+        )
+        after = f"and (t.created_at, t.id) < ({until})"
+        cut = f"limit {parameters.put(search.wanted, 'bigint')}"
+    else:
+        bounds = after = cut = ""
+    return f"""
+    select t.*
+    from (
+      (
+        select distinct on (w.created_at, t.id) t.plan_id, {names}
+        from (
+          select w.plan_id, w.part, w.created_at
+          from planstore.task_words w
+          where w.words @@ {query} {bounds}
+          order by w.created_at desc
+        ) w
+        cross join lateral (
+          select t.plan_id, {keys}
+          from (
+            select g.id
+            from planstore.task_words p
+            cross join unnest(p.task_ids) g (id)
+            where p.plan_id = w.plan_id
+              and p.part = w.part
+            offset 0
+          ) p
+          cross join {_WITH_STATE}
+          where t.id = p.id
+            and t.plan_id = w.plan_id
+            and t.created_at = w.created_at
+            and {conditions} {after}
+        ) t
+        order by w.created_at desc, t.id desc
+        {cut}
+      )
+      union
+      (
+        select distinct on (t.created_at, t.id) t.plan_id, {keys}
+        from planstore.task_words_due d
+        cross join unnest(d.task_ids) g (id)
+        cross join {_WITH_STATE}
+        where t.id = g.id
+          and {conditions} {after}
+        order by t.created_at desc, t.id desc
+        {cut}
+      )
+    ) t"""
+
+
+_NOUN: Final = Noun(
+    _CONDITIONS,
+    _way,
+    _dug,
+    f"select {TASK} from {TASKS}"
+    " where t.plan_id = f.plan_id and t.id = f.id and s.plan_id = f.plan_id and s.task_id = f.id",
+)
+
+
+async def tasks(
+    conn: Connection,
+    asked: dict[str, Any],
+    *,
+    order: Order,
+    after: tuple[Any, ...] | None,
+    limit: int,
+    offset: int,
+) -> list[Row]:
+    """Return the tasks that filters find, whole, in an order, from after a place.
+
+    With each come the keys of the order but the id, with ``place_`` before their names.
+    """
+    search = Search(asked, order, after or order.first, limit, offset)
+    is_sorted = order not in (NEWEST, IN_PLAN, READY)
+    return await find(conn, _NOUN, search, is_sorted=is_sorted)
+
+
+async def task_ids(
+    conn: Connection, found: TaskFilter, *, after: PlaceInTime | None, limit: int
+) -> list[Row]:
+    """Return ``id``, ``plan_id`` and ``created_at`` of tasks, newest first, from after a place."""
+    search = Search(asked_of(found), NEWEST, after or NEWEST.first, limit)
+    return await find(conn, _NOUN, search, ids=True)
