@@ -2,36 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from planstore.models import Plan, Task
+from planstore.models.history import NO_CHANGE, Event, Past, plan_of, task_of
 from planstore.sql.derivation import derive
 from planstore.sql.tasks.columns import TASK, TASKS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from datetime import datetime
     from uuid import UUID
 
     from planstore.db import Database
-
-NO_CHANGE: Final = {"task.result_refused"}
-"""Events that keep what was refused: they change nothing and don't count as a version."""
-
-
-@dataclass(frozen=True, slots=True)
-class Event:
-    seq: int
-    event_type: str
-    aggregate_type: str
-    aggregate_id: UUID
-    plan_id: UUID
-    version: int
-    created_at: datetime
-    payload: dict[str, Any]
-    metadata: dict[str, Any]
-
 
 Rows = dict["UUID", "Plan | Task"]
 """Every plan and task, by its id."""
@@ -39,10 +21,10 @@ Rows = dict["UUID", "Plan | Task"]
 
 async def all_events(database: Database) -> list[Event]:
     """Return every event, in order."""
-    names = ", ".join(Event.__slots__)
+    names = ", ".join(Event._fields)
     async with database.connection() as conn:
         rows = await conn.fetch(f"select {names} from planstore.events order by seq")
-    return [Event(**row) for row in rows]
+    return [Event(*row) for row in rows]
 
 
 async def all_rows(database: Database) -> Rows:
@@ -58,40 +40,99 @@ async def all_rows(database: Database) -> Rows:
     return {each.id: each for each in every}
 
 
+Needs = dict["UUID", "set[tuple[str, str, str]]"]
+"""Of each task that needs others: their ids, the conditions and the kinds."""
+
+
+async def all_needs(database: Database) -> Needs:
+    """Return what every task needs."""
+    needs: Needs = {}
+    async with database.connection() as conn:
+        for row in await conn.fetch(
+            "select task_id, needs_id, condition, kind from planstore.dependencies"
+        ):
+            needed = str(row["needs_id"]), row["condition"], row["kind"]
+            needs.setdefault(row["task_id"], set()).add(needed)
+    return needs
+
+
+def told(events: Iterable[Event]) -> list[Past]:
+    """Return the plans that the events add up to, each of which has to be a change."""
+    pasts: dict[UUID, Past] = {}
+    for event in events:
+        past = pasts.setdefault(event.plan_id, Past())
+        before = _told_of(past, event)
+        past.lay(event)
+        after = _told_of(past, event)
+        match event.event_type.partition(".")[2]:
+            case _ if event.event_type in NO_CHANGE:
+                assert after == before, event
+            case "created":
+                assert before is None, event
+                assert after is not None, event
+                assert after.version == event.version == 1
+            case "deleted":
+                assert before is not None, event
+                assert event.version == before.version + 1, event
+                assert not event.payload, event
+            case _:
+                assert before is not None, event
+                assert after is not None, event
+                assert event.version == before.version + 1, event
+                assert event.payload, event
+                fields = event.payload.keys() - {"depends_on"}
+                assert all(getattr(after, name) != getattr(before, name) for name in fields), event
+    return [*pasts.values()]
+
+
+def _told_of(past: Past, event: Event) -> Plan | Task | None:
+    if event.aggregate_type == "plan":
+        return None if past.plan is None else plan_of(past.plan)
+    fields = past.tasks.get(event.aggregate_id)
+    return None if fields is None else task_of(fields)
+
+
 def fold(events: Iterable[Event]) -> Rows:
     """Return the plans and tasks that the events add up to."""
-    rows: Rows = {}
-    for event in events:
-        if event.event_type in NO_CHANGE:
-            continue
-        kind = Plan if event.aggregate_type == "plan" else Task
-        if event.event_type.endswith(".created"):
-            assert event.aggregate_id not in rows
-            rows[event.aggregate_id] = kind.model_validate(_without_edges(event.payload))
-            assert rows[event.aggregate_id].version == event.version == 1
-            continue
-        before = rows[event.aggregate_id]
-        assert event.version == before.version + 1, event
-        assert event.payload, event
-        fields = _without_edges(event.payload)
-        after = {"version": event.version, "updated_at": event.created_at, **fields}
-        told = kind.model_validate({**before.model_dump(), **after})
-        assert all(getattr(told, name) != getattr(before, name) for name in fields), event
-        rows[event.aggregate_id] = told
-    return rows
+    return _rows(told(events))
 
 
-def _without_edges(payload: dict[str, Any]) -> dict[str, Any]:
-    """What a task depends on stands in a table of its own."""
-    return {name: value for name, value in payload.items() if name != "depends_on"}
+def _rows(pasts: Iterable[Past]) -> Rows:
+    every = [
+        each
+        for past in pasts
+        for each in (
+            *(plan_of(fields) for fields in (past.plan,) if fields is not None),
+            *(task_of(fields) for fields in past.tasks.values()),
+        )
+    ]
+    return {each.id: each for each in every}
+
+
+def _needs(pasts: Iterable[Past]) -> Needs:
+    return {
+        task_id: {(each["task_id"], each["when"], each["type"]) for each in needed}
+        for past in pasts
+        for task_id, fields in past.tasks.items()
+        if (needed := fields.get("depends_on"))
+    }
 
 
 async def assert_history_holds(database: Database) -> None:
-    """Assert that the events, folded, give exactly the rows."""
-    assert fold(await all_events(database)) == await all_rows(database)
+    """Assert that the events, folded, give exactly the rows, and what needs what."""
+    pasts = told(await all_events(database))
+    assert _rows(pasts) == await all_rows(database)
+    assert _needs(pasts) == await all_needs(database)
 
 
 _RECOUNT: Final = """
+with gate as materialized (
+  select t.plan_id, min(t.sequence_order) as gate_order
+  from planstore.tasks t
+  join planstore.task_states s on s.plan_id = t.plan_id and s.task_id = t.id
+  where s.status not in ('completed', 'skipped')
+  group by t.plan_id
+)
 select
   p.id,
   row(
@@ -114,12 +155,7 @@ select
 from planstore.plans p
 left join planstore.tasks t on t.plan_id = p.id
 left join planstore.task_states s on s.plan_id = t.plan_id and s.task_id = t.id
-cross join lateral (
-  select min(t.sequence_order) as gate_order
-  from planstore.tasks t
-  join planstore.task_states s on s.plan_id = t.plan_id and s.task_id = t.id
-  where t.plan_id = p.id and s.status not in ('completed', 'skipped')
-) g
+left join gate g on g.plan_id = p.id
 group by p.id, g.gate_order
 order by p.id
 """
