@@ -15,13 +15,14 @@ import typer
 
 from bench import over_http
 from bench.coordination import subject as coordination
+from bench.finding import subject as finding
 from bench.postgres import postgres_at
 from bench.report import Report
 from bench.subject import Course
 from planstore import __version__
 from planstore.errors import PlanStoreError
 
-SUBJECTS: Final = (over_http.SUBJECT, coordination.SUBJECT)
+SUBJECTS: Final = (over_http.SUBJECT, coordination.SUBJECT, finding.SUBJECT)
 
 _NAMES: Final = {
     f"{subject.name}.{line}": what for subject in SUBJECTS for line, what in subject.lines.items()
@@ -56,7 +57,9 @@ def main(
     rows: Annotated[
         int,
         typer.Option(
-            min=1_000, max=10_000_000, help="Rows waiting, kept and paused; in full 1000000."
+            min=1_000,
+            max=10_000_000,
+            help="Rows waiting, kept and paused, plans to be found; in full 1000000.",
         ),
     ] = 100_000,
     hold: Annotated[

@@ -40,6 +40,7 @@ _TASK: Final[dict[str, Any]] = {
     "task_type": None,
     "input_data": None,
     "metadata": {},
+    "labels": [],
     "sequence_order": None,
     "parallel_group": None,
     "priority": 0,

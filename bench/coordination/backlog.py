@@ -82,14 +82,15 @@ _ADD_STATES: Final = f"""
 {_PARAMETERS}
 insert into planstore.task_states
   (plan_id, task_id, status, version, updated_at, started_at, completed_at, due_at, ready_at,
-  attempt, worker_id, fencing_token, began_at, ended_at)
+  attempt, worker_id, fencing_token, began_at, ended_at, created_at)
 select
   {_PLAN_ID}, {_TASK_ID}, case when k.is_open then 'pending' else 'completed' end,
   case when k.is_open then 1 else 3 end, {_MADE_AT}, o.done_at, o.done_at,
   case when k.is_open then {_MADE_AT} end,
   case when k.is_open and not k.is_paused then {_MADE_AT} end,
   case when k.is_open then 0 else 1 end, case when not k.is_open then 'bench' end,
-  case when not k.is_open then nextval('planstore.fencing_tokens') end, o.done_at, o.done_at
+  case when not k.is_open then nextval('planstore.fencing_tokens') end, o.done_at, o.done_at,
+  {_MADE_AT}
 from kind k
 cross join generate_series(1, k.plans) p
 cross join generate_series(1, k.tasks_of_a_plan) n
