@@ -11,8 +11,10 @@ import pytest
 
 from planstore.models.plan import PLAN_LIFECYCLE
 from planstore.models.task import TASK_LIFECYCLE
+from planstore.routers.bulk import BULK_ENDPOINTS
 from planstore.routers.claims import CLAIM_ENDPOINTS
 from planstore.routers.dependencies import DEPENDENCY_ENDPOINTS
+from planstore.routers.history import HISTORY_ENDPOINTS
 from planstore.routers.insight import INSIGHT_ENDPOINTS
 from planstore.routers.plans import PLAN_ENDPOINTS
 from planstore.routers.tasks import TASK_ENDPOINTS
@@ -26,8 +28,10 @@ ENDPOINTS: Final = (
     *PLAN_ENDPOINTS,
     *TASK_ENDPOINTS,
     *CLAIM_ENDPOINTS,
+    *BULK_ENDPOINTS,
     *DEPENDENCY_ENDPOINTS,
     *INSIGHT_ENDPOINTS,
+    *HISTORY_ENDPOINTS,
 )
 
 
@@ -63,17 +67,22 @@ def test_the_readme_leads_to_every_page() -> None:
 
 def test_every_route_is_in_the_table_of_routes() -> None:
     listed = {
-        (method, path)
+        (method, unnamed(path))
         for methods, paths in re.findall(r"^\| (`[^|]*`) \| (`[^|]*`) \|", routes(), re.MULTILINE)
         for method in ticked(methods)
         for path in spelt_out(ticked(paths))
     }
-    served = {(each.method, re.sub(r"\{\w+\}", "{id}", each.path)) for each in ENDPOINTS}
+    served = {(each.method, unnamed(each.path)) for each in ENDPOINTS}
     assert served - listed == set()
 
 
 def routes() -> str:
     return page("http-api.md").partition("## ")[0]
+
+
+def unnamed(path: str) -> str:
+    """A path whose parameters are called alike, whatever they are."""
+    return re.sub(r"\{\w+\}", "{}", path)
 
 
 def ticked(text: str) -> list[str]:

@@ -10,14 +10,17 @@ from starlette.middleware.cors import CORSMiddleware
 
 from planstore import __version__
 from planstore.routers import problems
+from planstore.routers.bulk import BULK_ENDPOINTS
 from planstore.routers.claims import CLAIM_ENDPOINTS
 from planstore.routers.dependencies import DEPENDENCY_ENDPOINTS
 from planstore.routers.endpoint import HEADERS, mount
 from planstore.routers.gate import Admission, Gate
 from planstore.routers.health import HEALTH_ENDPOINTS
+from planstore.routers.history import HISTORY_ENDPOINTS
 from planstore.routers.insight import INSIGHT_ENDPOINTS
 from planstore.routers.plans import PLAN_ENDPOINTS
 from planstore.routers.problems import Problem
+from planstore.routers.revisions import REVISION_ENDPOINTS
 from planstore.routers.tasks import TASK_ENDPOINTS
 
 if TYPE_CHECKING:
@@ -26,11 +29,14 @@ if TYPE_CHECKING:
 # What comes first is found first: literal paths such as /tasks/claim before /tasks/{task_id}, and
 # the paths of tasks that lie below /plans/ before those of plans.
 ENDPOINTS: Final = (
+    *BULK_ENDPOINTS,
     *CLAIM_ENDPOINTS,
     *TASK_ENDPOINTS,
     *DEPENDENCY_ENDPOINTS,
     *PLAN_ENDPOINTS,
+    *REVISION_ENDPOINTS,
     *INSIGHT_ENDPOINTS,
+    *HISTORY_ENDPOINTS,
     *HEALTH_ENDPOINTS,
 )
 

@@ -154,6 +154,15 @@ class Database:
             yield conn
 
     @asynccontextmanager
+    async def moment(self) -> AsyncGenerator[Connection]:
+        """A connection whose statements all see the database as it is now, and change nothing."""
+        async with (
+            self.connection() as conn,
+            conn.transaction(isolation="repeatable_read", readonly=True),
+        ):
+            yield conn
+
+    @asynccontextmanager
     async def listening(
         self, channel: str, heard: Callable[[], None]
     ) -> AsyncGenerator[asyncio.Event]:

@@ -7,14 +7,18 @@
     │   ├── BodyTooLarge        … or is larger than the limit
     │   └── DependencyCycle     … tasks would wait for each other
     ├── NotFound                no such plan, task or path
+    ├── HistoryGone             what is asked for was, but its events are no longer kept
     ├── MethodNotAllowed        the path is known, the method isn't
     ├── Conflict                the state of things forbids it
     │   ├── InvalidTransition   … the status doesn't allow the verb
     │   ├── PlanClosed          … the plan was closed by hand
     │   ├── AlreadyExists       … the id or the name is taken
+    │   ├── RevisionRefused     … the plan's structure can't be changed like that
     │   ├── ResultConflict      … the task has completed with another output
     │   ├── Claimed             … a worker holds a claim on the task
     │   ├── StaleClaim          … the claim has ended; the task may be another worker's
+    │   ├── TasksRunning        … tasks run that would be deleted
+    │   ├── TaskNeeded          … other tasks need the one that would be deleted
     │   └── IdempotencyInFlight … the first request with this key is still at work
     ├── VersionMismatch         the object isn't at the version that was expected
     ├── IdempotencyMismatch     the key was used for another request
@@ -41,6 +45,7 @@ __all__ = [
     "CrossSite",
     "DependencyCycle",
     "Fault",
+    "HistoryGone",
     "IdempotencyInFlight",
     "IdempotencyMismatch",
     "InvalidInput",
@@ -52,8 +57,11 @@ __all__ = [
     "PlanClosed",
     "PlanStoreError",
     "ResultConflict",
+    "RevisionRefused",
     "SetupError",
     "StaleClaim",
+    "TaskNeeded",
+    "TasksRunning",
     "Unauthorized",
     "Unavailable",
     "VersionMismatch",
@@ -126,6 +134,13 @@ class NotFound(PlanStoreError):
     title = "Not found"
 
 
+class HistoryGone(PlanStoreError):
+    """How it was then can't be told: the events from which it would be are no longer kept."""
+
+    code = "history_gone"
+    title = "No longer known"
+
+
 class MethodNotAllowed(PlanStoreError):
     """The path is known, but not with this method; ``allowed`` lists those it takes."""
 
@@ -165,6 +180,16 @@ class AlreadyExists(Conflict):
     title = "It exists already"
 
 
+class RevisionRefused(Conflict):
+    """The plan's structure can't be changed like that; ``faults`` names all that stands against it.
+
+    Nothing was changed.
+    """
+
+    code = "revision_refused"
+    title = "The plan can't be changed like that"
+
+
 class ResultConflict(Conflict):
     """The task has completed with another output, which stands."""
 
@@ -184,6 +209,20 @@ class StaleClaim(Conflict):
 
     code = "stale_claim"
     title = "The claim has ended"
+
+
+class TasksRunning(Conflict):
+    """Tasks run that would be deleted; the sentence names them and their workers."""
+
+    code = "tasks_running"
+    title = "Tasks are running"
+
+
+class TaskNeeded(Conflict):
+    """Other tasks need the one that would be deleted; the sentence names them."""
+
+    code = "task_needed"
+    title = "Other tasks need it"
 
 
 class IdempotencyInFlight(Conflict):

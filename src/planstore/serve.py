@@ -44,6 +44,7 @@ _LOOPBACK_NAMES: Final = frozenset({"localhost", "127.0.0.1", "[::1]"})
 _CHECK_POSTGRES_EVERY: Final = 1.0
 _FORGET_KEYS_EVERY: Final = 3600.0
 _SWEEP_EVERY: Final = 1.0
+_INDEX_WORDS_EVERY: Final = 1.0
 _CHORE_PATIENCE: Final = 0.5
 _GRACE: Final = 2
 """Seconds that requests under way have once the server was told to stop. With what the store and
@@ -241,7 +242,7 @@ async def _serve(
         )
         logging.getLogger("uvicorn.error").addFilter(_is_worth_telling)
         server = _Server(config, started=lambda: started(store.where), stopping=store.stop_waiting)
-        chores = [_forget_keys(store), _take_back(store)]
+        chores = [_forget_keys(store), _take_back(store), _index_words(store)]
         if postgres is not None:
             chores.append(_keep_running(postgres))
         async with _beside(chores):
@@ -294,6 +295,13 @@ async def _take_back(store: PlanStore) -> None:
     while True:
         await _try(store.sweep, what="Taking back tasks whose lease has ended")
         await asyncio.sleep(_SWEEP_EVERY)
+
+
+async def _index_words(store: PlanStore) -> None:
+    """Have the words of new tasks found by their index: until then a search looks at each."""
+    while True:
+        await _try(store.index_words, what="Indexing the words of tasks")
+        await asyncio.sleep(_INDEX_WORDS_EVERY)
 
 
 async def _try(chore: Callable[[], Awaitable[object]], *, what: str) -> None:

@@ -147,7 +147,7 @@ FAULTS: Final = {
     "cursor=%00%ff": "?cursor",
     "cursor=WzEsMiwzXQ": "?cursor",
     "planid=770e8400-e29b-41d4-a716-446655440002": "?planid",
-    "status=pending": "?status",
+    "status=ready": "?status",
     "Limit=5": "?Limit",
     "%00=1": "?\x00",
     "limit": "?limit",

@@ -69,10 +69,14 @@ REFUSED: Final = (
     "the steps have",
     "the plan has no steps",
     "a time lies in the years",
+    "isn't clear what is meant",
+    "The cursor can't be used",
+    "either `after` or `before`",
 )
 """What fits the document may be at fault all the same: a key that was used before, names that two
 tasks of a batch share, a task that is named twice, dependencies and steps that name nothing, a time
-before the year 2."""
+before the year 2, an empty filter, a cursor that no answer gave, a task that is to be inserted
+nowhere."""
 
 
 @schema.parametrize()

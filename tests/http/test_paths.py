@@ -93,9 +93,11 @@ def test_an_unknown_path_is_a_problem(client: httpx2.Client, path: str) -> None:
     [
         ("GET", "/plans/", "POST"),
         ("DELETE", "/plans", "POST"),
-        ("PUT", "/plans/770e8400-e29b-41d4-a716-446655440002", "GET, HEAD, PATCH"),
+        ("PUT", "/plans/770e8400-e29b-41d4-a716-446655440002", "DELETE, GET, HEAD, PATCH"),
         ("DELETE", "/tasks/", "GET, HEAD, POST"),
-        ("POST", "/tasks/770e8400-e29b-41d4-a716-446655440002/", "GET, HEAD, PATCH"),
+        ("POST", "/tasks/770e8400-e29b-41d4-a716-446655440002/", "DELETE, GET, HEAD, PATCH"),
+        ("GET", "/plans/bulk", "POST"),
+        ("DELETE", "/tasks/bulk/", "POST"),
         ("GET", "/plans/tasks/770e8400-e29b-41d4-a716-446655440002", "PATCH"),
         ("OPTIONS", "/tasks/", "GET, HEAD, POST"),
         ("TRACE", "/tasks/", "GET, HEAD, POST"),
@@ -126,7 +128,7 @@ async def test_the_router_finds_literal_paths_before_ids(store: PlanStore) -> No
     # Under a root path, requests don't take the shortcut to their endpoint.
     transport = httpx2.ASGITransport(create_app(Context(store)), root_path="/planstore")
     async with httpx2.AsyncClient(transport=transport, base_url="http://localhost") as client:
-        for verb in ("claim", "heartbeat", "complete", "batch"):
+        for verb in ("claim", "heartbeat", "complete", "batch", "bulk"):
             for path in (f"/planstore/tasks/{verb}", f"/planstore/tasks/{verb}/"):
                 assert "{task_id}" not in faults_of(await client.post(path, json={}))
         response = await client.post(f"/planstore/tasks/{NOBODY}/complete")
@@ -143,7 +145,8 @@ def test_the_documentation_lists_the_main_paths_and_no_alias(client: httpx2.Clie
     task_verbs = ("complete", "fail", "release", "skip", "retry", "reset")
     assert operations == {
         "/plans/": {"post"},
-        "/plans/{plan_id}": {"get", "patch"},
+        "/plans/bulk": {"post"},
+        "/plans/{plan_id}": {"get", "patch", "delete"},
         **{f"/plans/{{plan_id}}/{verb}": {"post"} for verb in plan_verbs},
         **{f"/plans/{{plan_id}}/{view}": {"get"} for view in ("progress", "graph", "explain")},
         "/tasks/": {"post", "get"},
@@ -151,7 +154,8 @@ def test_the_documentation_lists_the_main_paths_and_no_alias(client: httpx2.Clie
         "/tasks/claim": {"post"},
         "/tasks/heartbeat": {"post"},
         "/tasks/complete": {"post"},
-        "/tasks/{task_id}": {"get", "patch"},
+        "/tasks/bulk": {"post"},
+        "/tasks/{task_id}": {"get", "patch", "delete"},
         **{f"/tasks/{{task_id}}/{verb}": {"post"} for verb in task_verbs},
         "/tasks/{task_id}/attempts": {"get"},
         "/tasks/{task_id}/explain": {"get"},

@@ -49,6 +49,8 @@ def test_a_plan_made_of_nothing_has_the_documented_defaults(
         "status": "draft",
         "current_step": 0,
         "metadata": {},
+        "labels": [],
+        "template": None,
         "auto_complete": True,
         "on_failure": "block",
         "max_parallel_tasks": None,

@@ -51,6 +51,7 @@ def test_a_task_made_of_little_has_the_documented_defaults(
         "output_data": None,
         "error": None,
         "metadata": {},
+        "labels": [],
         "status": "pending",
         "status_reason": None,
         "needs_review": False,
@@ -96,6 +97,7 @@ def test_a_task_keeps_every_field_that_is_given(client: httpx2.Client) -> None:
         },
         "estimated_duration": "5m",
         "metadata": {"origin": "test"},
+        "labels": ["blue", "a b"],
     }
 
     task = done(client.post("/tasks/", json=fields), 201)

@@ -48,6 +48,8 @@ async def test_a_new_plan_is_a_sequential_draft_at_its_first_version(store: Plan
         "status": PlanStatus.DRAFT,
         "current_step": 0,
         "metadata": {},
+        "labels": [],
+        "template": None,
         "auto_complete": True,
         "on_failure": "block",
         "max_parallel_tasks": None,

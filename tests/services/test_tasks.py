@@ -36,6 +36,7 @@ FULL: Final[dict[str, Any]] = {
     "input_data": {"litres": 1.5, "z": None, "a": ["b"]},
     "sequence_order": 4,
     "metadata": {"tags": ["hot"]},
+    "labels": ["kitchen", "hot"],
 }
 
 A_TIME: Final = datetime(2024, 2, 29, 12, 30, tzinfo=UTC)
@@ -58,6 +59,7 @@ async def test_a_new_task_is_pending_and_stands_last(store: PlanStore) -> None:
         "output_data": None,
         "error": None,
         "metadata": {},
+        "labels": [],
         "status": S.PENDING,
         "status_reason": None,
         "needs_review": False,

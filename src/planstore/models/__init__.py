@@ -45,6 +45,7 @@ from planstore.models.insight import (
 )
 from planstore.models.page import Page
 from planstore.models.plan import OnFailure, Plan, PlanCreate, PlanStatus, PlanUpdate
+from planstore.models.query import PlanFilter, TaskFilter
 from planstore.models.retry import RetryPolicy
 from planstore.models.task import (
     Dependency,
@@ -87,6 +88,7 @@ __all__ = [
     "Plan",
     "PlanCreate",
     "PlanExplanation",
+    "PlanFilter",
     "PlanGraph",
     "PlanStatus",
     "PlanUpdate",
@@ -110,6 +112,7 @@ __all__ = [
     "TaskCreate",
     "TaskDraft",
     "TaskExplanation",
+    "TaskFilter",
     "TaskStanding",
     "TaskStatus",
     "TaskUpdate",

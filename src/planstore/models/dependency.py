@@ -39,10 +39,14 @@ def _spelt_out(value: Any) -> Any:
     return {"task": value} if isinstance(value, (str, UUID)) else value
 
 
+TaskReference = Annotated[ShortText, BeforeValidator(_as_text, json_schema_input_type=ShortText)]
+"""The id or the name of a task of the same plan."""
+
+
 class DependencyDraft(Record):
     """One entry of `depends_on`: a task's id or name, alone or with what is asked of it."""
 
-    task: Annotated[ShortText, BeforeValidator(_as_text, json_schema_input_type=ShortText)]
+    task: TaskReference
     """The id or the name of a task of the same plan."""
     when: Condition = Condition.SUCCESS
     """`success`: it is completed, or skipped by hand. `ended`: it has ended in whatever way.

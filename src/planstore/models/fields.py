@@ -17,6 +17,8 @@ from pydantic import (
     ConfigDict,
     Field,
     StringConstraints,
+    TypeAdapter,
+    ValidationError,
     ValidationInfo,
 )
 from pydantic_core import PydanticCustomError, PydanticSerializationError, to_json
@@ -108,6 +110,15 @@ def _short_enough(value: str, info: ValidationInfo) -> str:
     return value
 
 
+def _apart(labels: list[str]) -> list[str]:
+    if len(set(labels)) < len(labels):
+        twice = next(label for label in labels if labels.count(label) > 1)
+        raise PydanticCustomError(
+            "not_apart", "it names the label {label} twice", {"label": shown(twice)}
+        )
+    return labels
+
+
 def _no_uuid(value: str) -> str:
     try:
         UUID(value)
@@ -124,6 +135,25 @@ def _to_utc(value: datetime) -> datetime:
     if not MINYEAR < value.year < MAXYEAR:
         raise PydanticCustomError("out_of_range", "a time lies in the years 2 to 9998")
     return value.astimezone(UTC)
+
+
+_PLUS_AS_BLANK: Final = re.compile(r"(:\d\d(?:\.\d+)?) (\d\d:?\d\d)$")
+
+
+_DATED: Final = re.compile(r"\d{4}-")
+_TIME: Final = TypeAdapter(datetime)
+
+
+def _with_plus(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    text = _PLUS_AS_BLANK.sub(r"\1+\2", value)
+    if not _DATED.match(text):  # a number would be read as seconds since 1970
+        raise PydanticCustomError("not_a_time", "input should be a valid datetime")
+    try:
+        return _TIME.validate_python(text)  # a strict body takes no text that a function gives it
+    except ValidationError:
+        return text
 
 
 def _whole(value: Any) -> Any:
@@ -258,6 +288,19 @@ ShortText = Annotated[
 Description = Annotated[Text, AfterValidator(_short_enough)]
 Name = Annotated[ShortText, AfterValidator(_no_uuid)]
 Timestamp = Annotated[datetime, AfterValidator(_to_utc)]
+Moment = Annotated[Timestamp, BeforeValidator(_with_plus)]
+"""A time in a query, where the ``+`` of a zone is read as a blank unless it is escaped."""
+
+MAX_LABELS: Final = 50
+"""Labels of one plan or task."""
+
+Label = Annotated[str, StringConstraints(max_length=100), AfterValidator(_not_blank), _DOCUMENTED]
+Labels = Annotated[
+    list[Label],
+    Field(max_length=MAX_LABELS, json_schema_extra={"uniqueItems": True}),
+    AfterValidator(_apart),
+]
+"""They stay in the order in which they are given."""
 
 WHOLE: Final = BeforeValidator(_whole)
 """In JSON 2.0 is an integer, and some languages write it so."""

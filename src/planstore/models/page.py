@@ -14,6 +14,9 @@ from planstore.models.fields import Timestamp
 
 T = TypeVar("T")
 
+DEFAULT_LIMIT: Final = 100
+"""How many items a list has where no limit is given."""
+
 _MAX_INTEGER: Final = 2**31 - 1
 """PostgreSQL's; a place that is forged must not get as far as the driver."""
 
@@ -31,11 +34,34 @@ PlaceInPlan = tuple[Annotated[int, Field(ge=0, le=_MAX_INTEGER)], Timestamp, UUI
 PlaceInTime = tuple[Timestamp, UUID]
 """Where a task stands among all: ``created_at``, ``id``."""
 
+PlaceAmongRevisions = tuple[Annotated[int, Field(ge=1, le=_MAX_INTEGER)]]
+"""Where a revision stands among those of its plan: its number."""
+
+SortName = Annotated[str, Field(max_length=40)]
+Number = Annotated[int, Field(ge=-_MAX_INTEGER, le=_MAX_INTEGER)]
+
+PlaceByTime = tuple[SortName, Timestamp, UUID]
+"""Where something stands by a time: what it is sorted by, the time, ``id``."""
+
+PlaceByNumber = tuple[SortName, Number, UUID]
+"""Where something stands by a number: what it is sorted by, the number, ``id``."""
+
+PlaceAmongReady = tuple[SortName, Annotated[int, Field(ge=-(2**15), lt=2**15)], Timestamp, UUID]
+"""Where a task stands among those that are ready: `ready`, ``priority``, ``ready_at``, ``id``."""
+
+Place = (
+    PlaceInPlan | PlaceInTime | PlaceAmongRevisions | PlaceByTime | PlaceByNumber | PlaceAmongReady
+)
+
+PLACE_BY_TIME = TypeAdapter[PlaceByTime](PlaceByTime)
+PLACE_BY_NUMBER = TypeAdapter[PlaceByNumber](PlaceByNumber)
+PLACE_AMONG_READY = TypeAdapter[PlaceAmongReady](PlaceAmongReady)
 PLACE_IN_PLAN = TypeAdapter[PlaceInPlan](PlaceInPlan)
 PLACE_IN_TIME = TypeAdapter[PlaceInTime](PlaceInTime)
+PLACE_AMONG_REVISIONS = TypeAdapter[PlaceAmongRevisions](PlaceAmongRevisions)
 
 
-def encode_cursor(place: PlaceInPlan | PlaceInTime) -> str:
+def encode_cursor(place: Place) -> str:
     """Return the cursor for what comes after ``place``."""
     text = json.dumps(place, default=str, separators=(",", ":"))
     return urlsafe_b64encode(text.encode()).decode().rstrip("=")
@@ -51,5 +77,14 @@ def decode_cursor(cursor: str, kind: TypeAdapter[T]) -> T:
         text = urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))
         return kind.validate_json(text)
     except (ValueError, ValidationError):
-        fault = Fault("?cursor", "it isn't a cursor of this list: use one from a Link header")
-        raise InvalidInput("The cursor can't be used for this list.", faults=(fault,)) from None
+        raise of_another_list() from None
+
+
+def of_another_list() -> InvalidInput:
+    """The error for a cursor that this list didn't give."""
+    fault = Fault(
+        "?cursor",
+        "it isn't a cursor of this list in this order: use one from a Link header, "
+        "with the sort and the filters that it was given for",
+    )
+    return InvalidInput("The cursor can't be used for this list.", faults=(fault,))

@@ -12,6 +12,7 @@ from pydantic import MISSING, Field
 from planstore.models.fields import (
     WHOLE,
     JsonObject,
+    Labels,
     Order,
     Record,
     ShortText,
@@ -131,6 +132,10 @@ class Plan(Record):
     gave stands until that is higher."""
     metadata: dict[str, Any]
     """Free JSON of the client's."""
+    labels: list[str]
+    """What the client files it under."""
+    template: str | None
+    """The template that it was made of; null where it was made without one."""
     auto_complete: bool
     """Whether the plan becomes `completed` or `failed` by itself."""
     on_failure: OnFailure
@@ -171,6 +176,8 @@ class PlanCreate(Record):
     """The step that the plan stands at."""
     metadata: JsonObject = Field(default_factory=dict[str, Any])
     """Free JSON."""
+    labels: Labels = Field(default_factory=list[str])
+    """What to file it under: up to 50 different texts of 1 to 100 characters."""
     auto_complete: bool = True
     """Whether the plan becomes `completed` or `failed` by itself."""
     on_failure: OnFailure = OnFailure.BLOCK
@@ -188,7 +195,8 @@ class PlanCreate(Record):
 class PlanUpdate(Record):
     """Changes to a plan: only the fields that are named change.
 
-    An explicit null clears `goal_id` or `agent_id`; `steps` and `metadata` are replaced whole.
+    An explicit null clears `goal_id` or `agent_id`; `steps`, `metadata` and `labels` are replaced
+    whole.
     Fields that the service keeps are accepted when they equal what is stored.
     """
 
@@ -200,6 +208,7 @@ class PlanUpdate(Record):
     """Starts, closes or reopens the plan."""
     current_step: Order | MISSING = MISSING
     metadata: JsonObject | MISSING = MISSING
+    labels: Labels | MISSING = MISSING
     auto_complete: bool | MISSING = MISSING
     on_failure: OnFailure | MISSING = MISSING
     max_parallel_tasks: MaxParallel | MISSING | None = MISSING
@@ -212,9 +221,11 @@ class PlanUpdate(Record):
     updated_at: Timestamp | MISSING = MISSING
     closed_at: Timestamp | MISSING | None = MISSING
     paused_at: Timestamp | MISSING | None = MISSING
+    template: str | MISSING | None = MISSING
 
 
 PLAN_KEPT: Final = frozenset(
-    {"id", "revision", "version", "created_at", "updated_at", "closed_at", "paused_at"},
+    {"id", "revision", "version", "created_at", "updated_at", "closed_at", "paused_at"}
+    | {"template"},
 )
 """The fields of a plan that only the service changes."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from datetime import datetime
 from enum import StrEnum
-from typing import Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 from uuid import UUID
 
 from pydantic import MISSING, AfterValidator, Field, FiniteFloat, TypeAdapter
@@ -18,6 +18,7 @@ from planstore.models.fields import (
     Description,
     ErrorReport,
     JsonObject,
+    Labels,
     Name,
     Order,
     Record,
@@ -26,6 +27,9 @@ from planstore.models.fields import (
 )
 from planstore.models.lifecycle import Lifecycle, Transition
 from planstore.models.retry import RetryPolicy
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 
 class TaskStatus(StrEnum):
@@ -216,6 +220,8 @@ class Task(Record):
     """What went wrong; null while nothing has."""
     metadata: dict[str, Any]
     """Free JSON of the client's."""
+    labels: list[str]
+    """What the client files it under."""
     status: TaskStatus
     status_reason: StatusReason | None
     """Why it stands there, where the status alone doesn't say it."""
@@ -299,30 +305,35 @@ class TaskDraft(Record):
     """How long it is expected to take: `90s`, `5m`, `1h30m`, `PT5M`, or a number of seconds."""
     metadata: JsonObject = Field(default_factory=dict[str, Any])
     """Free JSON."""
+    labels: Labels = Field(default_factory=list[str])
+    """What to file it under: up to 50 different texts of 1 to 100 characters."""
 
 
 _NAMED: Final = 10
 """How many values that tasks share are named."""
 
 
-def _told_apart(drafts: list[TaskDraft]) -> list[TaskDraft]:
-    for field in ("id", "name"):
-        values = [getattr(draft, field) for draft in drafts]
-        given = Counter(value for value in values if value is not None)
-        if twice := [str(value) for value, count in given.items() if count > 1]:
-            more = f" and {len(twice) - _NAMED} more" if len(twice) > _NAMED else ""
-            raise PydanticCustomError(
-                "not_apart",
-                "tasks share the {field} {values}",
-                {"field": field, "values": ", ".join(twice[:_NAMED]) + more},
-            )
+def told_apart(field: str, values: Iterable[object]) -> None:
+    """Refuse that tasks share a value by which they are to be told apart."""
+    if twice := [str(value) for value, count in Counter(values).items() if count > 1]:
+        more = f" and {len(twice) - _NAMED} more" if len(twice) > _NAMED else ""
+        raise PydanticCustomError(
+            "not_apart",
+            "tasks share the {field} {values}",
+            {"field": field, "values": ", ".join(twice[:_NAMED]) + more},
+        )
+
+
+def _apart(drafts: list[TaskDraft]) -> list[TaskDraft]:
+    told_apart("id", (draft.id for draft in drafts if draft.id is not None))
+    told_apart("name", (draft.name for draft in drafts if draft.name is not None))
     return drafts
 
 
 MAX_BATCH: Final = 10_000
 """The most tasks that may be added at once."""
 
-TaskDrafts = Annotated[list[TaskDraft], Field(max_length=MAX_BATCH), AfterValidator(_told_apart)]
+TaskDrafts = Annotated[list[TaskDraft], Field(max_length=MAX_BATCH), AfterValidator(_apart)]
 
 
 class TaskCreate(TaskDraft):
@@ -341,12 +352,10 @@ class TaskBatch(Record):
     """1 to 10,000 tasks."""
 
 
-class TaskUpdate(Record):
-    """Changes to a task: only the fields that are named change.
+class TaskFields(Record):
+    """What a task is by itself, as far as it is named: all else stays as it is.
 
-    An explicit null clears a field that may be empty; `input_data`, `output_data` and `metadata`
-    are replaced whole. Setting `status` moves the task through its lifecycle. Fields that the
-    service keeps are accepted when they equal what is stored.
+    An explicit null clears a field that may be empty; objects are replaced whole.
     """
 
     name: Name | MISSING | None = MISSING
@@ -354,13 +363,8 @@ class TaskUpdate(Record):
     description: Description | MISSING = MISSING
     task_type: ShortText | MISSING | None = MISSING
     input_data: JsonObject | MISSING | None = MISSING
-    output_data: JsonObject | MISSING | None = MISSING
-    error: ErrorReport | MISSING | None = MISSING
     metadata: JsonObject | MISSING = MISSING
-    status: TaskStatus | MISSING = MISSING
-    """Starts, ends, holds or resets the task."""
-    fencing_token: FencingToken | MISSING = MISSING
-    """Says that the claim's holder sends this: a `status` is taken only while the claim lasts."""
+    labels: Labels | MISSING = MISSING
     sequence_order: Order | MISSING = MISSING
     parallel_group: ShortText | MISSING | None = MISSING
     priority: Priority | MISSING = MISSING
@@ -369,6 +373,30 @@ class TaskUpdate(Record):
     timeout_seconds: Timeout | MISSING | None = MISSING
     retry_policy: RetryPolicy | MISSING | None = MISSING
     estimated_duration: Duration | MISSING | None = MISSING
+
+    def named(self) -> dict[str, Any]:
+        """Return the fields that are named, with their values."""
+        return {
+            name: value
+            for name in self.model_fields_set
+            if (value := getattr(self, name)) is not MISSING
+        }
+
+
+class TaskUpdate(TaskFields):
+    """Changes to a task: only the fields that are named change.
+
+    An explicit null clears a field that may be empty; `input_data`, `output_data`, `metadata` and
+    `labels` are replaced whole. Setting `status` moves the task through its lifecycle. Fields that
+    the service keeps are accepted when they equal what is stored.
+    """
+
+    output_data: JsonObject | MISSING | None = MISSING
+    error: ErrorReport | MISSING | None = MISSING
+    status: TaskStatus | MISSING = MISSING
+    """Starts, ends, holds or resets the task."""
+    fencing_token: FencingToken | MISSING = MISSING
+    """Says that the claim's holder sends this: a `status` is taken only while the claim lasts."""
     started_at: Timestamp | MISSING | None = MISSING
     completed_at: Timestamp | MISSING | None = MISSING
     id: UUID | MISSING = MISSING

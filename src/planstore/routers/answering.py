@@ -33,6 +33,11 @@ def whole(
     return Response(content, status, headers=headers, media_type="application/json")
 
 
+def nothing() -> Response:
+    """Answer that it is done, and that there is nothing to say about it."""
+    return Response(status_code=204)
+
+
 def unless_known(request: Request, item: Plan | Task) -> Response:
     """Answer an object, or 304 where If-None-Match names the version that it has."""
     known = ",".join(request.headers.getlist("if-none-match"))

@@ -68,6 +68,12 @@ HEADERS = {
     "body is answered as the first request was, for 24 hours.",
 }
 
+_NUMBER = {"type": "integer", "minimum": 1}
+_UUID = {"type": "string", "format": "uuid"}
+
+_PARTS = {"revision": _NUMBER}
+"""What stands for a parameter in a path, unless it is an id."""
+
 _FORMS = {"Idempotency-Key": {"pattern": KEY.pattern, "minLength": 1, "maxLength": 255}}
 """What the value of a header must look like, in the words of JSON Schema."""
 
@@ -77,6 +83,7 @@ _MEANING = {
     403: "The request was sent by a browser from a foreign site.",
     404: "There is no such object.",
     409: "The state of things forbids it.",
+    410: "The events of that time are no longer kept.",
     412: "The object has changed.",
     413: "The body is too large.",
     422: "The request is not valid; every fault is named.",
@@ -212,13 +219,14 @@ def _request(endpoint: Endpoint) -> dict[str, Any]:
             "name": part[1:-1],
             "in": "path",
             "required": True,
-            "schema": {"type": "string", "format": "uuid"},
+            "schema": _PARTS.get(part[1:-1], _UUID),
         }
         for part in endpoint.path.split("/")
         if part.startswith("{")
     ]
     if endpoint.query is not None:
-        for name, schema in endpoint.query.model_json_schema()["properties"].items():
+        query = endpoint.query.model_json_schema(ref_template="#/components/schemas/{model}")
+        for name, schema in query["properties"].items():
             parameters.append(
                 {
                     "name": name,

@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING, Final, Protocol
 from starlette.requests import Request
 from starlette.responses import Response
 
+from planstore.models.deletion import Deletion
 from planstore.models.idempotency import NOTHING, Nothing
 from planstore.models.plan import Plan, PlanCreate, PlanUpdate
 from planstore.routers import answering, reading
 from planstore.routers.context import context_of
 from planstore.routers.endpoint import Endpoint
-from planstore.routers.reading import NoQuery
+from planstore.routers.history import MomentQuery
+from planstore.routers.lists import PlanQuery
 from planstore.routers.tasks import CreatedTasks
 from planstore.services.plan_store import PlanStore
 
@@ -29,11 +31,21 @@ async def create_plan(request: Request) -> Response:
     return answering.one(plan, status=201)
 
 
+async def list_plans(request: Request) -> Response:
+    """List plans: the most recent ones that fit the filters."""
+    query = reading.parse_query(request, PlanQuery)
+    page = await context_of(request).store.list_plans(
+        query, sort=query.sort, limit=query.limit, offset=query.offset, cursor=query.cursor
+    )
+    return answering.many(request, page)
+
+
 async def get_plan(request: Request) -> Response:
-    """Get a plan by its id."""
-    reading.parse_query(request, NoQuery)
+    """Get a plan by its id, as it is or as it stood `at` a time."""
+    query = reading.parse_query(request, MomentQuery)
     plan_id = reading.parse_id(request, "plan_id")
-    return answering.unless_known(request, await context_of(request).store.get_plan(plan_id))
+    plan = await context_of(request).store.get_plan(plan_id, at=query.at)
+    return answering.unless_known(request, plan)
 
 
 async def update_plan(request: Request) -> Response:
@@ -44,6 +56,19 @@ async def update_plan(request: Request) -> Response:
         plan_id, update, expected_version=reading.parse_if_match(request), idempotency=key
     )
     return answering.one(plan)
+
+
+async def delete_plan(request: Request) -> Response:
+    """Delete a plan with its tasks; with `force`, also where tasks run."""
+    plan_id = reading.parse_id(request, "plan_id")
+    deletion = reading.parse_query(request, Deletion)
+    await context_of(request).store.delete_plan(
+        plan_id,
+        force=deletion.force,
+        expected_version=reading.parse_if_match(request),
+        idempotency=reading.parse_idempotency(request),
+    )
+    return answering.nothing()
 
 
 async def expand_plan(request: Request) -> Response:
@@ -105,7 +130,16 @@ PLAN_ENDPOINTS: Final = (
         headers=("Idempotency-Key",),
         refusals=(409,),
     ),
-    Endpoint("GET", "/plans/{plan_id}", get_plan, tag="plans", answer=Plan, refusals=(404,)),
+    Endpoint("GET", "/plans/", list_plans, tag="plans", answer=list[Plan], query=PlanQuery),
+    Endpoint(
+        "GET",
+        "/plans/{plan_id}",
+        get_plan,
+        tag="plans",
+        answer=Plan,
+        query=MomentQuery,
+        refusals=(404, 410),
+    ),
     Endpoint(
         "PATCH",
         "/plans/{plan_id}",
@@ -113,6 +147,16 @@ PLAN_ENDPOINTS: Final = (
         tag="plans",
         answer=Plan,
         body=PlanUpdate,
+        headers=("If-Match", "Idempotency-Key"),
+        refusals=(404, 409, 412),
+    ),
+    Endpoint(
+        "DELETE",
+        "/plans/{plan_id}",
+        delete_plan,
+        tag="plans",
+        status=204,
+        query=Deletion,
         headers=("If-Match", "Idempotency-Key"),
         refusals=(404, 409, 412),
     ),

@@ -33,6 +33,7 @@ STATUS: Final[dict[type[errors.PlanStoreError], int]] = {
     errors.MalformedBody: 400,
     errors.BodyTooLarge: 413,
     errors.NotFound: 404,
+    errors.HistoryGone: 410,
     errors.MethodNotAllowed: 405,
     errors.Conflict: 409,
     errors.VersionMismatch: 412,

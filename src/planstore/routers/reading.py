@@ -5,8 +5,8 @@ from __future__ import annotations
 import difflib
 import re
 from collections import Counter
-from itertools import chain, islice
-from typing import TYPE_CHECKING, Any, Final, TypeVar, cast, get_args
+from itertools import chain, islice, zip_longest
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar, cast, get_args, get_origin
 from urllib.parse import parse_qsl
 from uuid import UUID
 
@@ -40,6 +40,9 @@ _ETAG: Final = re.compile(r'(?:W/)?"([\x21\x23-\x7e]*)"')
 _MAX_DIGITS: Final = 18
 _MEMBER: Final = re.compile(r"<\w+\.\w+: ('\w+')>")
 """How pydantic writes a member of an enum."""
+_TAG: Final = re.compile(r"'(\w+)'")
+"""How pydantic lists the members of a union."""
+_REQUIRED: Final = "it is required, and isn't given"
 _LARGE: Final = 64 * 1024
 """Bytes from which a body is worth a look before it is read."""
 
@@ -136,18 +139,21 @@ def _refuse_flood(body: bytes, model: type[BaseModel]) -> None:
 
 
 def parse_query(request: Request, model: type[M]) -> M:
-    """Read the query parameters; unknown and repeated ones are faults.
+    """Read the query parameters; unknown ones are faults, and repeated ones that aren't lists.
 
     Raises:
         InvalidInput: it doesn't fit ``model``; all its faults are named.
     """
     text = request.scope["query_string"].decode("latin-1")
     pairs = parse_qsl(text, keep_blank_values=True) if text else []
-    values = dict(pairs)
+    values: dict[str, Any] = dict(pairs)
     counts = Counter(name for name, _ in pairs)
-    faults = [
-        Fault(f"?{name}", "it is given more than once") for name in values if counts[name] > 1
-    ]
+    faults: list[Fault] = []
+    for name in (name for name in values if counts[name] > 1):
+        if name in model.model_fields and _is_list(model.model_fields[name].annotation):
+            values[name] = [value for each, value in pairs if each == name]
+        else:
+            faults.append(Fault(f"?{name}", "it is given more than once"))
     try:
         query = model.model_validate(values)
     except ValidationError as error:
@@ -160,6 +166,10 @@ def parse_query(request: Request, model: type[M]) -> M:
         if not faults:
             return query
     raise _invalid(faults[:MAX_FAULTS], "the query has")
+
+
+def _is_list(annotation: Any) -> bool:
+    return get_origin(annotation) is list or any(_is_list(each) for each in get_args(annotation))
 
 
 def _invalid(faults: Iterable[Fault], subject: str) -> InvalidInput:
@@ -177,10 +187,16 @@ def _faults(detail: ErrorDetails, content: Any, model: type[BaseModel]) -> Itera
     pointer = "".join(f"/{pointer_part(part)}" for part in path)
     match detail["type"]:
         case "extra_forbidden":
-            yield Fault(pointer, _unknown(str(path[-1]), _model_at(model, path).model_fields))
+            known = _model_at(model, path, content).model_fields
+            names = (field.alias or name for name, field in known.items())
+            yield Fault(pointer, _unknown(str(path[-1]), names))
         case "missing":
             name = pointer_part(detail["loc"][-1])
-            yield Fault(f"{pointer}/{name}", "it is required, and isn't given")
+            yield Fault(f"{pointer}/{name}", _REQUIRED)
+        case "union_tag_not_found" | "union_tag_invalid":
+            tag = detail.get("ctx", {})["discriminator"].strip("'")
+            known = _TAG.findall(detail.get("ctx", {}).get("expected_tags", ""))
+            yield Fault(f"{pointer}/{tag}", _untold(value.get(tag), known))
         case "not_kept":
             context = detail.get("ctx", {})
             for inner, why in cast("list[tuple[str, str]]", context["faults"]):
@@ -191,29 +207,54 @@ def _faults(detail: ErrorDetails, content: Any, model: type[BaseModel]) -> Itera
 
 
 def _locate(loc: Sequence[int | str], content: Any) -> tuple[list[int | str], Any]:
-    """Follow ``loc`` as far as the input has it: a union adds the names of its members."""
+    """Follow ``loc`` in the input, without what isn't there: the members of a union are named."""
     path: list[int | str] = []
-    for part in loc:
+    for part, following in zip_longest(loc, loc[1:]):
         match content:
-            case dict() if part in content:
+            case dict() if part in content and not _is_tag(part, following, content):
                 content = cast("dict[int | str, Any]", content)[part]
-            case list() if isinstance(part, int):
+            case list() if isinstance(part, int) and part < len(cast("list[Any]", content)):
                 content = cast("list[Any]", content)[part]
             case _:
-                break
+                continue
         path.append(part)
     return path, content
 
 
-def _model_at(model: type[BaseModel], path: Sequence[int | str]) -> type[BaseModel]:
+def _is_tag(part: int | str, following: int | str | None, content: Any) -> bool:
+    """Whether it is the name of a union's member rather than of a field that is unknown there."""
+    return part in content.values() and following in content
+
+
+def _model_at(model: type[BaseModel], path: Sequence[int | str], content: Any) -> type[BaseModel]:
     """Follow ``path`` into the models of a list's items: an unknown field is one of theirs.
 
-    What a model that is a list by itself holds is called `root` by pydantic.
+    What a model that is a list by itself holds is called `root` by pydantic. Of a union it is the
+    member that the input names.
     """
+    members = [model]
     for part in path[:-1]:
-        field = model.model_fields.get(str(part)) or model.model_fields.get("root")
-        model = next(_models_in(field.annotation), model) if field else model
-    return model
+        fields = _meant(members, content).model_fields
+        content = content[part]
+        field = fields.get(str(part)) or fields.get("root")
+        members = ([*_models_in(field.annotation)] if field else []) or members
+    return _meant(members, content)
+
+
+def _meant(members: Sequence[type[BaseModel]], content: Any) -> type[BaseModel]:
+    """Return the member of a union whose constant fields are as in the input; else the first."""
+    if not isinstance(content, dict):
+        return members[0]
+    given = cast("dict[str, Any]", content)
+    for member in members:
+        constants = {
+            name: get_args(field.annotation)
+            for name, field in member.model_fields.items()
+            if get_origin(field.annotation) is Literal
+        }
+        if all(given.get(name) in allowed for name, allowed in constants.items()):
+            return member
+    return members[0]
 
 
 def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:
@@ -233,6 +274,12 @@ def _unknown(name: str, known: Iterable[str]) -> str:
     near = difflib.get_close_matches(shortened(name), known, n=1)
     hint = f"did you mean {near[0]!r}?" if near else f"known are: {', '.join(known) or 'none'}"
     return f"it is unknown; {hint}"
+
+
+def _untold(tag: Any, known: Sequence[str]) -> str:
+    if tag is None:
+        return f"it is required; known are: {', '.join(known)}" if known else _REQUIRED
+    return _unknown(tag, known) if isinstance(tag, str) else f"it is unknown; it is {shown(tag)}"
 
 
 def parse_id(request: Request, name: str) -> UUID:

@@ -2,36 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Final
-from uuid import UUID
+from typing import Final
 
-from pydantic import Field
 from starlette.requests import Request
 from starlette.responses import Response
 
 from planstore.models.claim import Attempt, Reset
+from planstore.models.deletion import Deletion
 from planstore.models.fields import Record
 from planstore.models.idempotency import NOTHING, Nothing
 from planstore.models.task import Task, TaskBatch, TaskCreate, TaskUpdate
 from planstore.routers import answering, reading
 from planstore.routers.context import context_of
 from planstore.routers.endpoint import Endpoint
+from planstore.routers.history import MomentQuery
+from planstore.routers.lists import TaskQuery
 from planstore.routers.reading import NoQuery
-from planstore.services.plan_store import DEFAULT_LIMIT
-
-
-class TaskQuery(Record):
-    """Which tasks to list."""
-
-    plan_id: UUID | None = None
-    """Only the tasks of this plan, by `sequence_order`, then creation; without it the most
-    recent tasks of all plans, newest first."""
-    limit: Annotated[int, Field(ge=1)] = DEFAULT_LIMIT
-    """How many at most; up to 1,000 unless the server is set otherwise."""
-    offset: Annotated[int, Field(ge=0)] = 0
-    """How many to pass over."""
-    cursor: str | None = None
-    """Where to go on: from the `Link` header of the page before."""
 
 
 async def create_task(request: Request) -> Response:
@@ -57,10 +43,11 @@ async def create_tasks(request: Request) -> Response:
 
 
 async def get_task(request: Request) -> Response:
-    """Get a task by its id."""
-    reading.parse_query(request, NoQuery)
+    """Get a task by its id, as it is or as it stood `at` a time."""
+    query = reading.parse_query(request, MomentQuery)
     task_id = reading.parse_id(request, "task_id")
-    return answering.unless_known(request, await context_of(request).store.get_task(task_id))
+    task = await context_of(request).store.get_task(task_id, at=query.at)
+    return answering.unless_known(request, task)
 
 
 async def update_task(request: Request) -> Response:
@@ -71,6 +58,19 @@ async def update_task(request: Request) -> Response:
         task_id, update, expected_version=reading.parse_if_match(request), idempotency=key
     )
     return answering.one(task)
+
+
+async def delete_task(request: Request) -> Response:
+    """Delete a task; with `force`, also one that runs, or that others need: these go on."""
+    task_id = reading.parse_id(request, "task_id")
+    deletion = reading.parse_query(request, Deletion)
+    await context_of(request).store.delete_task(
+        task_id,
+        force=deletion.force,
+        expected_version=reading.parse_if_match(request),
+        idempotency=reading.parse_idempotency(request),
+    )
+    return answering.nothing()
 
 
 async def skip_task(request: Request) -> Response:
@@ -106,10 +106,15 @@ async def list_attempts(request: Request) -> Response:
 
 
 async def list_tasks(request: Request) -> Response:
-    """List the tasks of a plan in their order, or the most recent ones of all plans."""
+    """List tasks: those of a plan in their order, or the most recent ones that fit the filters."""
     query = reading.parse_query(request, TaskQuery)
     page = await context_of(request).store.list_tasks(
-        plan_id=query.plan_id, limit=query.limit, offset=query.offset, cursor=query.cursor
+        query,
+        sort=query.sort,
+        limit=query.limit,
+        offset=query.offset,
+        cursor=query.cursor,
+        at=query.at,
     )
     return answering.many(request, page)
 
@@ -138,8 +143,24 @@ TASK_ENDPOINTS: Final = (
         headers=("Idempotency-Key",),
         refusals=(404, 409),
     ),
-    Endpoint("GET", "/tasks/", list_tasks, tag="tasks", answer=list[Task], query=TaskQuery),
-    Endpoint("GET", "/tasks/{task_id}", get_task, tag="tasks", answer=Task, refusals=(404,)),
+    Endpoint(
+        "GET",
+        "/tasks/",
+        list_tasks,
+        tag="tasks",
+        answer=list[Task],
+        query=TaskQuery,
+        refusals=(404, 410),
+    ),
+    Endpoint(
+        "GET",
+        "/tasks/{task_id}",
+        get_task,
+        tag="tasks",
+        answer=Task,
+        query=MomentQuery,
+        refusals=(404, 410),
+    ),
     Endpoint(
         "PATCH",
         "/tasks/{task_id}",
@@ -150,6 +171,16 @@ TASK_ENDPOINTS: Final = (
         headers=("If-Match", "Idempotency-Key"),
         refusals=(404, 409, 412),
         aliases=("/plans/tasks/{task_id}",),
+    ),
+    Endpoint(
+        "DELETE",
+        "/tasks/{task_id}",
+        delete_task,
+        tag="tasks",
+        status=204,
+        query=Deletion,
+        headers=("If-Match", "Idempotency-Key"),
+        refusals=(404, 409, 412),
     ),
     *(
         Endpoint(

@@ -132,9 +132,10 @@ async def _apply(conn: Connection, plan: Row, edit: _Edit) -> None:
     """Make the changes of a task one after the other: its end, then all else, then what it needs.
 
     Raises:
+        NotFound: the task was deleted while its plan was waited for.
         PlanStoreError: the first of them was refused, and nothing was changed.
     """
-    (before,) = await tasks.many(conn, [edit.task_id])
+    before = await following.task_of_locked(conn, edit.task_id)
     status: TaskStatus = edit.changes.get("status", before["status"])
     rest = dict(edit.changes)
     expected_version, token = edit.expected_version, edit.token

@@ -56,6 +56,18 @@ async def lock_of_task(conn: Connection, task_id: UUID) -> Row:
     return locked[0]
 
 
+async def task_of_locked(conn: Connection, task_id: UUID) -> Row:
+    """Return a task whose plan is locked.
+
+    Raises:
+        NotFound: it was deleted while its plan was waited for.
+    """
+    row = await tasks.get(conn, task_id)
+    if row is None:
+        raise refusals.no_task(task_id)
+    return row
+
+
 async def add_tasks(
     conn: Connection, plan: Row, new: Sequence[NewTask], *, pointer: str = "/tasks/{}/depends_on"
 ) -> list[Task]:
@@ -101,6 +113,7 @@ def made(new: NewTask, row: Row) -> Task:
             "output_data": None,
             "error": None,
             "metadata": given.metadata,
+            "labels": given.labels,
             "status": row["status"],
             "status_reason": row["status_reason"],
             "needs_review": False,
@@ -195,17 +208,22 @@ async def rewire(conn: Connection, plan: Row, wish: Wish) -> bool:
         InvalidInput: a dependency names no task of the plan, or forms a cycle.
     """
     edges = await wiring.wire(conn, plan, [wish])
-    is_changed = await tasks.dependencies.replace(conn, plan["id"], wish.id, edges)
+    is_changed = bool(await tasks.dependencies.replace(conn, plan["id"], [wish.id], edges))
     if is_changed:
         await derivation.derive(conn, plan["id"], is_revision=True)
     return is_changed
 
 
-async def reset(conn: Connection, plan: Row, task_ids: Sequence[UUID]) -> None:
-    """Have tasks of a locked plan begin anew; those that have not begun stay as they are."""
+async def reset(conn: Connection, plan: Row, task_ids: Sequence[UUID]) -> list[UUID]:
+    """Have tasks of a locked plan begin anew; those that have not begun stay as they are.
+
+    Answers which did.
+    """
     await derivation.lock(conn, plan["id"])
-    if await tasks.reset(conn, plan["id"], task_ids):
+    begun = await tasks.reset(conn, plan["id"], task_ids)
+    if begun:
         await derivation.derive(conn, plan["id"], is_move=True)
+    return begun
 
 
 async def change_plan(

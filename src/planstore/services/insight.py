@@ -7,7 +7,6 @@ beside the loop.
 from __future__ import annotations
 
 import asyncio
-from contextlib import asynccontextmanager
 from datetime import timedelta
 from itertools import chain
 from typing import TYPE_CHECKING, Final
@@ -35,7 +34,7 @@ from planstore.services.explaining import PlanView, TaskView, Trail
 from planstore.sql import insight
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Sequence
+    from collections.abc import Sequence
     from datetime import datetime
     from uuid import UUID
 
@@ -44,16 +43,6 @@ if TYPE_CHECKING:
 
 _LONGEST: Final = timedelta(days=366 * 100).total_seconds()
 """Seconds beyond which an estimate says nothing."""
-
-
-@asynccontextmanager
-async def _moment(database: Database) -> AsyncGenerator[Connection]:
-    """A connection whose statements all see the database as it is now."""
-    async with (
-        database.connection() as conn,
-        conn.transaction(isolation="repeatable_read", readonly=True),
-    ):
-        yield conn
 
 
 async def _plan(conn: Connection, plan_id: UUID) -> Row:
@@ -65,7 +54,7 @@ async def _plan(conn: Connection, plan_id: UUID) -> Row:
 
 async def get_graph(database: Database, plan_id: UUID) -> PlanGraph:
     """Return a plan's tasks and dependencies: of a very large one the first."""
-    async with _moment(database) as conn:
+    async with database.moment() as conn:
         plan = await _plan(conn, plan_id)
         nodes = await insight.nodes(conn, plan_id, limit=MAX_WEIGHED)
         edges = await insight.edges(conn, plan_id, limit=MAX_EDGES + 1)
@@ -86,7 +75,7 @@ async def get_graph(database: Database, plan_id: UUID) -> PlanGraph:
 
 async def get_progress(database: Database, plan_id: UUID) -> Progress:
     """Return how far a plan is, and when it may end."""
-    async with _moment(database) as conn:
+    async with database.moment() as conn:
         plan = await _plan(conn, plan_id)
         counts = await insight.counts(conn, plan_id)
         running = await insight.running(conn, plan_id, limit=MAX_RUNNING)
@@ -194,7 +183,7 @@ def _lengths(tasks: Sequence[Row], measured: Sequence[Row]) -> tuple[list[float]
 
 async def explain_plan(database: Database, plan_id: UUID) -> PlanExplanation:
     """Say why a plan isn't going on, or that it is."""
-    async with _moment(database) as conn:
+    async with database.moment() as conn:
         plan = await _plan(conn, plan_id)
         counts = await insight.counts(conn, plan_id)
         failed = await insight.failed(conn, plan_id, limit=MAX_NAMED)
@@ -215,7 +204,7 @@ async def explain_plan(database: Database, plan_id: UUID) -> PlanExplanation:
 
 async def explain_task(database: Database, task_id: UUID) -> TaskExplanation:
     """Say why a task isn't running, or that it is."""
-    async with _moment(database) as conn:
+    async with database.moment() as conn:
         task = await insight.task(conn, task_id)
         if task is None:
             raise refusals.no_task(task_id)

@@ -15,6 +15,8 @@ from planstore.errors import (
     PlanClosed,
     ResultConflict,
     StaleClaim,
+    TaskNeeded,
+    TasksRunning,
     VersionMismatch,
 )
 from planstore.models.fields import NO_VERSION, shortened
@@ -28,7 +30,7 @@ from planstore.models.task import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
     from uuid import UUID
 
     from asyncpg import UniqueViolationError
@@ -41,6 +43,10 @@ if TYPE_CHECKING:
 
 
 _KEY_VALUES: Final = re.compile(r"\)=\((.*)\)", re.DOTALL)
+
+
+NAMED: Final = 5
+"""How many tasks a sentence names."""
 
 
 class KeyTaken(Exception):
@@ -133,6 +139,64 @@ def of_ending(row: Row, ending: Ending, *, expected: int | None = None) -> PlanS
         case verdict:
             raise AssertionError(verdict)
     return error
+
+
+def of_plan_deletion(row: Row, *, expected: int | None) -> PlanStoreError:
+    """The error for a plan that is kept, with this verdict."""
+    plan_id = row["plan_id"]
+    match row["verdict"]:
+        case "mismatch":
+            return _mismatch("plan", plan_id, row["version_before"], expected)
+        case "running":
+            running = [
+                f"{_label(each['id'], each['name'])}{_run_by(each['worker_id'])}"
+                for each in row["running_tasks"]
+            ]
+            count = "a task" if row["running"] == 1 else f"{row['running']} tasks"
+            return TasksRunning(
+                f"cannot delete plan {plan_id}: {count} of it still running: "
+                f"{_listed(running, row['running'])}; allowed once their runs have ended"
+            )
+        case verdict:
+            raise AssertionError(verdict)
+
+
+def of_task_deletion(
+    row: Row, *, force: bool, expected: int | None = None
+) -> PlanStoreError | None:
+    """Why a task that stands so, as `tasks.deletion.lock` answers it, is kept; None if it isn't."""
+    task_id = row["task_id"]
+    if expected is not None and row["version"] != expected:
+        return _mismatch("task", task_id, row["version"], expected)
+    if row["status"] == TaskStatus.RUNNING and not force:
+        return TasksRunning(
+            f"cannot delete task {task_id}: it is running{_run_by(row['worker_id'])}; "
+            "allowed once its run has ended"
+        )
+    return None
+
+
+def task_needed(task_id: UUID, needers: Sequence[tuple[UUID, str | None]]) -> TaskNeeded:
+    """The error for a task that is kept because others need it, each an id and a name."""
+    names = [_label(*each) for each in needers[:NAMED]]
+    count = "a task needs" if len(needers) == 1 else f"{len(needers)} tasks need"
+    return TaskNeeded(
+        f"cannot delete task {task_id}: {count} it: {_listed(names, len(needers))}; allowed once "
+        "nothing depends on it"
+    )
+
+
+def _label(task_id: object, name: str | None) -> str:
+    return str(task_id) if name is None else shortened(repr(name))
+
+
+def _run_by(worker_id: str | None) -> str:
+    return "" if worker_id is None else f" (worker {shortened(repr(worker_id))})"
+
+
+def _listed(names: Sequence[str], count: int) -> str:
+    more = f" and {count - len(names)} more" if count > len(names) else ""
+    return ", ".join(names) + more
 
 
 def _but(row: Row) -> str:

@@ -9,10 +9,10 @@ there is nothing left for it to do.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from planstore.models.task import TASK_LIFECYCLE
-from planstore.sql.following import FOLLOWED, PLAN_COUNTS, PLAN_RECORDED
+from planstore.sql.following import FOLLOWED, PLAN_COUNTS, REVISION_OF_PLAN, plan_recorded
 from planstore.sql.fragments import (
     IS_ABORTED,
     IS_CLOSED,
@@ -36,6 +36,7 @@ from planstore.sql.fragments import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from uuid import UUID
 
     from planstore.sql.connection import Connection
@@ -64,8 +65,14 @@ def _is_open(state: str) -> str:
       or {is_held(state)} and (select plan.is_closed or plan.aborts from plan))"""
 
 
+_NOTED: Final = f"""case
+      when $6::json is null then {REVISION_OF_PLAN}
+      else (left({REVISION_OF_PLAN}::text, -1) || ',' || substr($6::json::text, 2))::json
+    end"""
+"""The text is kept as it is, for jsonb would write its numbers in another way."""
+
 # The parameters: $1 the plan; whether $2 a task moved by itself, $3 the plan's structure changed,
-# $4 a task was started or ended, $5 a client has just set the step.
+# $4 a task was started or ended, $5 a client has just set the step; $6 what is noted with it.
 _DERIVE: Final = f"""
 with recursive plan as materialized (
   select {PLAN_COUNTS},
@@ -139,7 +146,13 @@ standing as materialized (
         end
       ) as unmet
     from planstore.dependencies d
-    join planstore.task_states n on n.plan_id = d.plan_id and n.task_id = d.needs_id
+    cross join lateral (
+      select n.status, n.status_reason
+      from planstore.task_states n
+      where n.plan_id = d.plan_id
+        and n.task_id = d.needs_id
+      offset 0  -- looked up one by one: where little is known of the tables, all would be each time
+    ) n
     where d.plan_id = t.plan_id
       and d.task_id = t.id
   ) d
@@ -309,7 +322,7 @@ recorded as (
   order by n.task_id
   returning seq
 ),
-{PLAN_RECORDED}
+{plan_recorded(_NOTED)}
 select n.task_id
 from changed n
 join before b on b.task_id = n.task_id
@@ -327,6 +340,7 @@ async def derive(
     is_revision: bool = False,
     is_start: bool = False,
     keeps_step: bool = False,
+    note: Mapping[str, Any] | None = None,
 ) -> list[UUID]:
     """Compute anew what follows for the tasks of a plan and for the plan itself.
 
@@ -334,7 +348,8 @@ async def derive(
 
     The plan and its ready tasks must be locked before, in the same transaction. ``is_move``: a
     task was moved; ``is_revision``: the plan's structure was changed; ``is_start``: a task was
-    started or ended, which makes a draft active; ``keeps_step``: a client has just set the step.
+    started or ended, which makes a draft active; ``keeps_step``: a client has just set the step;
+    ``note``: what the plan's event is to say beside it, not empty.
     """
-    rows = await conn.fetch(_DERIVE, plan_id, is_move, is_revision, is_start, keeps_step)
+    rows = await conn.fetch(_DERIVE, plan_id, is_move, is_revision, is_start, keeps_step, note)
     return [row["task_id"] for row in rows]

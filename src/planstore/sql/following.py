@@ -156,7 +156,13 @@ planned as (
   where p.id = f.id
 )"""
 
-PLAN_RECORDED: Final = f"""
+REVISION_OF_PLAN: Final = "json_build_object('revision', f.revision)"
+"""What the plan's event says beside what has changed."""
+
+
+def plan_recorded(metadata: str) -> str:
+    """The plan's event, if clients see a change, with ``metadata`` as an expression."""
+    return f"""
 plan_recorded as (
   insert into planstore.events
     (event_type, aggregate_type, aggregate_id, plan_id, version, payload, metadata)
@@ -165,9 +171,12 @@ plan_recorded as (
       {event_of(PLAN_LIFECYCLE, "f.status_before", "f.status")},
       case when f.revision <> f.revision_before then 'plan.revised' else 'plan.advanced' end
     ),
-    'plan', f.id, f.id, f.version, f.payload, json_build_object('revision', f.revision)
+    'plan', f.id, f.id, f.version, f.payload, {metadata}
   from followed f
   where f.payload is not null
     -- The events of the tasks come first.
     and (select count(*) from recorded) >= 0
 )"""
+
+
+PLAN_RECORDED: Final = plan_recorded(REVISION_OF_PLAN)

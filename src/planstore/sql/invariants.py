@@ -106,7 +106,9 @@ where p.status in {PLAN_SETTLED}
   and p.closed_at is null
   and (
     p.live_tasks > 0
-    or p.auto_complete and (p.status = {PLAN_COMPLETED}) <> (p.unfinished_tasks = 0)
+    -- One whose tasks were deleted stays as it is.
+    or p.auto_complete and p.task_count > 0
+      and (p.status = {PLAN_COMPLETED}) <> (p.unfinished_tasks = 0)
   )
 """
 
@@ -139,6 +141,21 @@ select s.task_id as id
 from planstore.task_states s
 left join planstore.tasks t on t.plan_id = s.plan_id and t.id = s.task_id
 where t.id is null
+"""
+
+_COPIED: Final = """
+select t.id
+from planstore.tasks t
+join planstore.task_states s on s.plan_id = t.plan_id and s.task_id = t.id
+where (s.agent_id, s.task_type, s.created_at)
+  is distinct from (t.agent_id, t.task_type, t.created_at)
+"""
+
+_WORDLESS: Final = """
+select p.id
+from planstore.plans p
+left join planstore.plan_words w on w.plan_id = p.id and w.created_at = p.created_at
+where w.plan_id is null
 """
 
 _PLANLESS: Final = """
@@ -292,11 +309,21 @@ objects as (
 )"""
 
 _CHANGES: Final = """
+deleted as (
+  select e.aggregate_id, max(e.seq) as seq
+  from planstore.events e
+  where e.event_type in ('plan.deleted', 'task.deleted')
+  group by e.aggregate_id
+),
 changes as (
   select e.aggregate_id, e.version, e.seq, e.payload
   from planstore.events e
+  left join deleted d on d.aggregate_id = e.aggregate_id
+  left join deleted p on p.aggregate_id = e.plan_id
   -- It keeps what was refused; nothing changed by it.
   where e.event_type <> 'task.result_refused'
+    -- What came before is over, also where the id was taken again; a plan takes its tasks along.
+    and e.seq > greatest(coalesce(d.seq, 0), coalesce(p.seq, 0))
 )"""
 
 _UNRECORDED: Final = f"""
@@ -383,6 +410,17 @@ INVARIANTS: Final = (
         rule="state_without_task",
         broken="The row in task_states belongs to no task.",
         violations=_TASKLESS,
+    ),
+    Invariant(
+        rule="task_copies",
+        broken="The row in task_states repeats another agent, type or time of creation than the "
+        "task has.",
+        violations=_COPIED,
+    ),
+    Invariant(
+        rule="plan_without_words",
+        broken="The plan isn't found by its words: its row in plan_words is missing.",
+        violations=_WORDLESS,
     ),
     Invariant(
         rule="task_without_plan",

@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from planstore.models.plan import PLAN_LIFECYCLE, Plan
+from planstore.sql import words
 from planstore.sql.fragments import (
     PLAN_ACTIVE,
     PLAN_FINAL,
+    TASK_RUNNING,
     columns,
     compared,
     event_of,
@@ -16,7 +18,7 @@ from planstore.sql.fragments import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
     from uuid import UUID
 
     from planstore.models.idempotency import RequestKey
@@ -31,6 +33,7 @@ _FIELDS: Final = (
     ("status", "text"),
     ("current_step", "integer"),
     ("metadata", "json"),
+    ("labels", "text[]"),
     ("auto_complete", "boolean"),
     ("on_failure", "text"),
     ("max_parallel_tasks", "integer"),
@@ -45,8 +48,8 @@ _CREATE: Final = f"""
 with created as (
   insert into planstore.plans
     (id, goal_id, agent_id, plan_type, steps, status, current_step, metadata, auto_complete,
-    on_failure, max_parallel_tasks, retry_policy)
-  values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
+    on_failure, max_parallel_tasks, retry_policy, labels)
+  values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)
   returning {", ".join(_PLAN)}
 ),
 recorded as (
@@ -57,11 +60,16 @@ recorded as (
     json_build_object('revision', c.revision)
   from created c
 ),
+worded as (
+  insert into planstore.plan_words (plan_id, created_at, words)
+  select c.id, c.created_at, {words.of_plan("c")}
+  from created c
+),
 kept as (
   insert into planstore.idempotency_keys (scope, key, fingerprint, response)
-  select $13::text, $14::text, $15::bytea, row_to_json(c)
+  select $14::text, $15::text, $16::bytea, row_to_json(c)
   from created c
-  where $13::text is not null
+  where $14::text is not null
 )
 select {", ".join(_PLAN)} from created
 """
@@ -85,6 +93,7 @@ async def create(
         plan.on_failure,
         plan.max_parallel_tasks,
         plan.retry_policy,
+        plan.labels,
         *(key.row if key else (None, None, None)),
     )
     assert row is not None
@@ -99,9 +108,22 @@ async def get(conn: Connection, plan_id: UUID) -> Row | None:
     return await conn.fetchrow(_GET, plan_id)
 
 
+_MANY: Final = f"""
+select {columns(_PLAN, of="p")}
+from unnest($1::uuid[]) with ordinality as g (plan_id, position)
+join planstore.plans p on p.id = g.plan_id
+order by g.position
+"""
+
+
+async def many(conn: Connection, plan_ids: Sequence[UUID]) -> list[Row]:
+    """Return plans by their ids, in the given order; those that aren't there are left out."""
+    return await conn.fetch(_MANY, plan_ids)
+
+
 _LOCK: Final = """
 select p.id, p.plan_type, p.status, p.revision, p.last_order, p.max_parallel_tasks, p.closed_at,
-  p.paused_at, now() as locked_at
+  p.paused_at, p.on_failure, now() as locked_at
 from planstore.plans p
 where p.id = any ($1)
 order by p.id
@@ -116,7 +138,7 @@ async def lock(conn: Connection, plan_ids: Iterable[UUID]) -> list[Row]:
 
 _LOCK_OF_TASKS: Final = """
 select p.id, p.plan_type, p.status, p.revision, p.last_order, p.max_parallel_tasks, p.closed_at,
-  p.paused_at, now() as locked_at
+  p.paused_at, p.on_failure, now() as locked_at
 from planstore.plans p
 where p.id in (select t.plan_id from planstore.tasks t where t.id = any ($1))
 order by p.id
@@ -220,7 +242,7 @@ changed as (
 ),
 answer as materialized (
   select
-    p.id, p.revision, p.created_at, {columns((name for name, _ in _FIELDS), of="w")},
+    p.id, p.template, p.revision, p.created_at, {columns((name for name, _ in _FIELDS), of="w")},
     w.closed_at,
     coalesce(n.version, p.version) as version,
     coalesce(n.updated_at, p.updated_at) as updated_at
@@ -237,6 +259,13 @@ recorded as (
     j.event_type, 'plan', p.id, p.id, n.version, c.payload,
     json_build_object('revision', p.revision)
   from judged j, plan p, changes c, changed n
+),
+worded as (
+  insert into planstore.plan_words (plan_id, created_at, words)
+  select w.id, p.created_at, {words.of_plan("w")}
+  from wanted w, plan p, changed
+  where $2 && '{{steps,metadata}}'
+  on conflict (plan_id) do update set words = excluded.words
 ),
 kept as (
   insert into planstore.idempotency_keys (scope, key, fingerprint, response)
@@ -277,3 +306,110 @@ async def change(
         expected_version,
         *(key.row if key else (None, None, None)),
     )
+
+
+# The parameters: $1 the plans, $2 whether running tasks are no obstacle, $3 the version that they
+# must be at, $4 how many of the running tasks are named.
+_DELETE: Final = f"""
+with plan as materialized (
+  select p.id, p.version, p.revision, p.task_count
+  from planstore.plans p
+  where p.id = any ($1::uuid[])
+  order by p.id
+  for update
+),
+state as materialized (
+  select t.plan_id, t.id, t.name, s.status, s.worker_id
+  from plan
+  join planstore.tasks t on t.plan_id = plan.id
+  join planstore.task_states s on s.plan_id = t.plan_id and s.task_id = t.id
+  order by t.id
+  -- What a task is before where it stands, as an edit takes them.
+  for update of t, s
+),
+judged as materialized (
+  select
+    plan.*, coalesce(r.running, 0) as running,
+    case
+      when $3::bigint <> plan.version then 'mismatch'
+      when r.running > 0 and not $2::boolean then 'running'
+      else 'deleted'
+    end as verdict
+  from plan
+  left join (
+    select s.plan_id, count(*) as running
+    from state s
+    where s.status = {TASK_RUNNING}
+    group by s.plan_id
+  ) r on r.plan_id = plan.id
+),
+going as materialized (
+  select j.id from judged j where j.verdict = 'deleted'
+),
+unlinked as (
+  delete from planstore.dependencies d using going g where d.plan_id = g.id
+),
+untried as (
+  delete from planstore.attempts a using going g where a.plan_id = g.id
+),
+unstated as (
+  delete from planstore.task_states s using going g where s.plan_id = g.id
+),
+emptied as (
+  delete from planstore.tasks t using going g where t.plan_id = g.id
+),
+forgotten as (
+  delete from planstore.task_words w using going g where w.plan_id = g.id
+),
+unworded as (
+  delete from planstore.plan_words w using going g where w.plan_id = g.id
+),
+deleted as (
+  delete from planstore.plans p using going g where p.id = g.id
+),
+recorded as (
+  insert into planstore.events
+    (event_type, aggregate_type, aggregate_id, plan_id, version, payload, metadata)
+  select
+    'plan.deleted', 'plan', j.id, j.id, j.version + 1, '{{}}',
+    json_build_object('revision', j.revision, 'tasks', j.task_count)
+  from judged j
+  where j.verdict = 'deleted'
+  order by j.id
+)
+select
+  j.id as plan_id, j.verdict, j.version as version_before, j.task_count, j.running,
+  case when j.verdict = 'running' then (
+    select json_agg(json_build_object('id', r.id, 'name', r.name, 'worker_id', r.worker_id))
+    from (
+      select s.id, s.name, s.worker_id
+      from state s
+      where s.plan_id = j.id
+        and s.status = {TASK_RUNNING}
+      order by s.id
+      limit $4
+    ) r
+  ) end as running_tasks
+from judged j
+order by j.id
+"""
+
+
+async def delete(
+    conn: Connection,
+    plan_ids: Iterable[UUID],
+    *,
+    force: bool,
+    expected_version: int | None = None,
+    named: int,
+) -> list[Row]:
+    """Delete plans with their tasks and all that is kept of these but the events.
+
+    They must be locked before, in the same transaction. ``force``: also where tasks run, whose
+    claims end by it. ``named``: of how many running tasks it is told what they are.
+
+    Answers for each plan that there was ``plan_id``, ``task_count`` and a ``verdict``:
+    ``deleted``; or, and nothing changed, ``mismatch`` (it is at ``version_before``) or ``running``
+    (so many tasks are ``running``; ``running_tasks`` are the first, with their workers).
+    """
+    return await conn.fetch(_DELETE, list(plan_ids), force, expected_version, named)

@@ -8,7 +8,7 @@ and the caller does it again in a transaction, with `planstore.sql.derivation` a
 `renew` take task rows only.
 """
 
-from planstore.sql.tasks import dependencies
+from planstore.sql.tasks import deletion, dependencies
 from planstore.sql.tasks.change import change
 from planstore.sql.tasks.claiming import (
     LONG_AGO,
@@ -21,13 +21,13 @@ from planstore.sql.tasks.claiming import (
 )
 from planstore.sql.tasks.completing import complete
 from planstore.sql.tasks.creation import NewEdge, NewTask, create, expect_many
+from planstore.sql.tasks.deletion import delete
 from planstore.sql.tasks.ending import End, Ending, end, flush
-from planstore.sql.tasks.reading import AFTER_ALL, BEFORE_ALL, attempts, get, many, of_plan, recent
+from planstore.sql.tasks.reading import attempts, get, many, statuses
 from planstore.sql.tasks.resetting import failed, reset
+from planstore.sql.tasks.rewriting import differing, rewrite
 
 __all__ = [
-    "AFTER_ALL",
-    "BEFORE_ALL",
     "LONG_AGO",
     "End",
     "Ending",
@@ -39,18 +39,21 @@ __all__ = [
     "claim",
     "complete",
     "create",
+    "delete",
+    "deletion",
     "dependencies",
+    "differing",
     "end",
     "expect_many",
     "failed",
     "flush",
     "get",
     "many",
-    "of_plan",
     "offer",
     "overdue",
-    "recent",
     "renew",
     "reset",
+    "rewrite",
     "seconds_to_next",
+    "statuses",
 ]

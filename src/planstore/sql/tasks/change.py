@@ -22,7 +22,7 @@ from planstore.sql.fragments import (
     given,
     new_value,
 )
-from planstore.sql.tasks.columns import ALL, TASK, TASKS
+from planstore.sql.tasks.columns import ALL, ON_STATE, ON_TASK, TASK, TASKS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -31,30 +31,15 @@ if TYPE_CHECKING:
     from planstore.models.idempotency import RequestKey
     from planstore.sql.connection import Connection, Row
 
-_OF_TASK: Final = (
-    ("name", "text"),
-    ("agent_id", "uuid"),
-    ("description", "text"),
-    ("task_type", "text"),
-    ("input_data", "json"),
-    ("metadata", "json"),
-    ("sequence_order", "integer"),
-    ("parallel_group", "text"),
-    ("side_effects", "text"),
-    ("timeout_seconds", "double precision"),
-    ("retry_policy", "json"),
-    ("estimated_duration", "text"),
-)
 _OF_STATE: Final = (
-    ("priority", "smallint"),
-    ("not_before", "timestamptz"),
+    *ON_STATE,
     ("status", "text"),
     ("output_data", "json"),
     ("error", "json"),
     ("started_at", "timestamptz"),
     ("completed_at", "timestamptz"),
 )
-_FIELDS: Final = (*_OF_TASK, *_OF_STATE)
+_FIELDS: Final = (*ON_TASK, *_OF_STATE)
 """What a client may set, with its type, in the order of the parameters from $4 on."""
 
 _FOLLOWING: Final = (
@@ -129,7 +114,7 @@ task as materialized (
 wanted as materialized (
   select
     t.id,
-    {", ".join(new_value(name, of="t") for name, _ in (*_OF_TASK, *_OF_STATE[:2]))},
+    {", ".join(new_value(name, of="t") for name, _ in (*ON_TASK, *ON_STATE))},
     {new_value("status", of="t")},
     case
       -- A result that is reported again may spell the same output in another way.
@@ -220,10 +205,10 @@ offered as (  -- a start by hand takes a place, whether the task had been handed
 ),
 edited as (
   update planstore.tasks t
-  set {", ".join(f"{name} = w.{name}" for name, _ in _OF_TASK)}
+  set {", ".join(f"{name} = w.{name}" for name, _ in ON_TASK)}
   from wanted w, judged j, task o
   where j.verdict = 'changed'
-    and $2 && '{{{",".join(name for name, _ in _OF_TASK)}}}'
+    and $2 && '{{{",".join(name for name, _ in ON_TASK)}}}'
     and t.plan_id = o.plan_id
     and t.id = o.id
 ),
@@ -253,6 +238,14 @@ moved as (
     and s.plan_id = o.plan_id
     and s.task_id = o.id
   returning s.version, s.updated_at
+),
+worded as (
+  insert into planstore.task_words_due (task_ids)
+  select array[w.id]
+  from wanted w, judged j, task o
+  where j.verdict = 'changed'
+    and $2 && '{{name,description}}'
+    and (w.name is distinct from o.name or w.description <> o.description)
 ),
 tried as (  -- a run that is undone, or ended by hand, stays readable
   insert into planstore.attempts

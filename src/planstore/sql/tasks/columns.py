@@ -8,7 +8,7 @@ from planstore.sql.fragments import columns
 
 OF_TASK: Final = (
     *("id", "plan_id", "name", "agent_id", "description", "task_type", "input_data"),
-    *("metadata", "sequence_order", "parallel_group", "side_effects", "timeout_seconds"),
+    *("metadata", "labels", "sequence_order", "parallel_group", "side_effects", "timeout_seconds"),
     *("retry_policy", "estimated_duration", "created_at"),
 )
 OF_STATE: Final = (
@@ -21,3 +21,24 @@ ALL: Final = (*OF_TASK, *OF_STATE)
 TASK: Final = f"{columns(OF_TASK, of='t')}, {columns(OF_STATE, of='s')}"
 TASKS: Final = """planstore.tasks t
 join planstore.task_states s on s.plan_id = t.plan_id and s.task_id = t.id"""
+
+ON_TASK: Final = (
+    ("name", "text"),
+    ("agent_id", "uuid"),
+    ("description", "text"),
+    ("task_type", "text"),
+    ("input_data", "json"),
+    ("metadata", "json"),
+    ("labels", "text[]"),
+    ("sequence_order", "integer"),
+    ("parallel_group", "text"),
+    ("side_effects", "text"),
+    ("timeout_seconds", "double precision"),
+    ("retry_policy", "json"),
+    ("estimated_duration", "text"),
+)
+ON_STATE: Final = (
+    ("priority", "smallint"),
+    ("not_before", "timestamptz"),
+)
+"""What a client may set of a task at any time, with its type: on the one row, and on the other."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from pydantic_core import to_json
+
 from planstore.models.fields import MAX_ORDER
 from planstore.sql.following import FOLLOWED, IS_FRESH, PLAN_COUNTS, PLAN_RECORDED
 from planstore.sql.fragments import (
@@ -38,6 +40,7 @@ _NEW: Final = (
     ("task_type", "text"),
     ("input_data", "json"),
     ("metadata", "json"),
+    ("labels", "text"),
     ("parallel_group", "text"),
     ("priority", "smallint"),
     ("not_before", "timestamptz"),
@@ -218,8 +221,15 @@ weighed as materialized (
 ),
 {FOLLOWED},
 created as (
-  insert into planstore.tasks ({", ".join(_OF_GIVEN)}, sequence_order)
-  select {columns(_OF_GIVEN, of="g")}, n.sequence_order
+  insert into planstore.tasks ({", ".join(_OF_GIVEN)}, labels, sequence_order)
+  select
+    {columns(_OF_GIVEN, of="g")},
+    -- An array can't hold lists of different lengths, so they are given as JSON.
+    case
+      when g.labels is null then '{{}}'
+      else array(select json_array_elements_text(g.labels::json))
+    end,
+    n.sequence_order
   from given g
   join standing n on n.position = g.position
   order by g.position
@@ -237,6 +247,12 @@ stated as (
   join standing n on n.position = g.position
   order by g.position
   returning plan_id, task_id, {", ".join(OF_STATE)}
+),
+worded as (
+  insert into planstore.task_words_due (task_ids)
+  select array_agg(n.id)
+  from standing n
+  having count(*) > 0
 ),
 linked as (
   insert into planstore.dependencies (plan_id, task_id, needs_id, condition, kind)
@@ -313,9 +329,10 @@ class NewTask:
     def row(self) -> tuple[Any, ...]:
         """What is given of it, in the order of the parameters."""
         task = self.task
+        labels = to_json(task.labels).decode() if task.labels else None
         return (
             *(self.id, self.plan_id, task.name, task.agent_id, task.description, task.task_type),
-            *(task.input_data, task.metadata, task.parallel_group, task.priority),
+            *(task.input_data, task.metadata, labels, task.parallel_group, task.priority),
             *(task.not_before, task.side_effects, task.timeout_seconds, task.retry_policy),
             *(task.estimated_duration, self.after_last, self.at_least),
             *(self.key.row if self.key else (None, None, None)),

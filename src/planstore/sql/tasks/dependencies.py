@@ -132,70 +132,75 @@ async def followers(conn: Connection, plan_id: UUID, task_id: UUID) -> list[UUID
     return [row["task_id"] for row in await conn.fetch(_FOLLOWERS, plan_id, task_id)]
 
 
+# The parameters: $1 the plan, $2 the tasks, then the arrays of all edges that they are to have.
 _REPLACE: Final = """
 with given as materialized (
-  select e.needs_id, e.condition, e.kind
-  from unnest($3::uuid[], $4::text[], $5::text[]) as e (needs_id, condition, kind)
+  select e.task_id, e.needs_id, e.condition, e.kind
+  from unnest($3::uuid[], $4::uuid[], $5::text[], $6::text[])
+    as e (task_id, needs_id, condition, kind)
 ),
 removed as (
   delete from planstore.dependencies d
   where d.plan_id = $1
-    and d.task_id = $2
-    and d.needs_id not in (select g.needs_id from given g)
-  returning d.needs_id
+    and d.task_id = any ($2)
+    and (d.task_id, d.needs_id) not in (select g.task_id, g.needs_id from given g)
+  returning d.task_id
 ),
 linked as (
   insert into planstore.dependencies (plan_id, task_id, needs_id, condition, kind)
-  select $1, $2, g.needs_id, g.condition, g.kind
+  select $1, g.task_id, g.needs_id, g.condition, g.kind
   from given g
   on conflict (plan_id, task_id, needs_id) do update
     set condition = excluded.condition, kind = excluded.kind
     where dependencies.condition <> excluded.condition or dependencies.kind <> excluded.kind
-  returning needs_id
+  returning task_id
 ),
 touched as (
   update planstore.task_states s
   set version = s.version + 1, updated_at = now()
   where s.plan_id = $1
-    and s.task_id = $2
-    and ((select count(*) from removed) > 0 or (select count(*) from linked) > 0)
-  returning s.version
+    and s.task_id in (select r.task_id from removed r union select k.task_id from linked k)
+  returning s.task_id, s.version
 ),
 recorded as (
   insert into planstore.events
     (event_type, aggregate_type, aggregate_id, plan_id, version, payload, metadata)
   select
-    'task.rewired', 'task', $2, $1, c.version,
-    json_build_object('depends_on', (
-      select coalesce(
-        json_agg(
-          json_build_object('task_id', g.needs_id, 'when', g.condition, 'type', g.kind)
-          order by g.needs_id
-        ),
-        '[]'
-      )
-      from given g
-    )),
+    'task.rewired', 'task', c.task_id, $1, c.version,
+    json_build_object('depends_on', coalesce(e.depends_on, '[]')),
     json_build_object('revision', p.revision + 1)
-  from touched c, planstore.plans p
-  where p.id = $1
+  from touched c
+  join planstore.plans p on p.id = $1
+  left join (
+    select
+      g.task_id,
+      json_agg(
+        json_build_object('task_id', g.needs_id, 'when', g.condition, 'type', g.kind)
+        order by g.needs_id
+      ) as depends_on
+    from given g
+    group by g.task_id
+  ) e on e.task_id = c.task_id
+  order by c.task_id
 )
-select count(*) > 0 from touched
+select c.task_id from touched c order by c.task_id
 """
 
 
-async def replace(conn: Connection, plan_id: UUID, task_id: UUID, edges: Sequence[NewEdge]) -> bool:
-    """Have a task need exactly ``edges``; answers whether that changed anything.
+async def replace(
+    conn: Connection, plan_id: UUID, task_ids: Sequence[UUID], edges: Sequence[NewEdge]
+) -> list[UUID]:
+    """Have tasks of a plan need exactly ``edges``; answers those for which that changed anything.
 
     The plan must be locked before, and all that follows derived after it.
     """
-    is_changed = await conn.fetchval(
+    rows = await conn.fetch(
         _REPLACE,
         plan_id,
-        task_id,
+        task_ids,
+        [each.task_id for each in edges],
         [each.needs_id for each in edges],
         [each.condition for each in edges],
         [each.kind for each in edges],
     )
-    assert isinstance(is_changed, bool)
-    return is_changed
+    return [row["task_id"] for row in rows]

@@ -91,7 +91,8 @@ recorded as (
     (event_type, aggregate_type, aggregate_id, plan_id, version, payload, metadata)
   select
     {event_of(TASK_LIFECYCLE, "o.status", "r.status")},
-    'task', r.task_id, $1, r.version, c.payload, json_build_object('revision', p.revision)
+    'task', r.task_id, $1, r.version, c.payload,
+    json_build_object('revision', p.revision + $3::boolean::int)
   from renewed r
   join old o on o.task_id = r.task_id
   join planstore.plans p on p.id = $1
@@ -110,10 +111,14 @@ select r.task_id from renewed r
 """
 
 
-async def reset(conn: Connection, plan_id: UUID, task_ids: Sequence[UUID]) -> list[UUID]:
+async def reset(
+    conn: Connection, plan_id: UUID, task_ids: Sequence[UUID], *, is_revision: bool = False
+) -> list[UUID]:
     """Have those of the tasks that run or have ended begin anew; answers which.
 
     Times, output and error are cleared, and what was tried before isn't held against them. The
     plan and its ready tasks must be locked before, and all that follows derived after it.
+    ``is_revision``: the plan's structure changes with it.
     """
-    return [row["task_id"] for row in await conn.fetch(_RESET, plan_id, task_ids)]
+    rows = await conn.fetch(_RESET, plan_id, task_ids, is_revision)
+    return [row["task_id"] for row in rows]

@@ -1,0 +1,1 @@
+"""The methods of `PlanStore`, by what they are about."""

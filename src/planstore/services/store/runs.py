@@ -1,0 +1,190 @@
+"""The methods of `PlanStore` by which tasks are carried out: claims, and what ends them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from planstore.models.claim import (
+    Completion,
+    EndedTask,
+    ErrorSummary,
+    HeartbeatAnswer,
+    Release,
+    ResultsAnswer,
+    TakenResult,
+    WorkPacket,
+)
+from planstore.services import refusals
+from planstore.services.store.core import Core
+from planstore.sql import tasks
+from planstore.sql.tasks import End, Ending
+
+if TYPE_CHECKING:
+    from uuid import UUID
+
+    from planstore.errors import PlanStoreError
+    from planstore.models.claim import ClaimRequest, Failure, Heartbeat, Results
+    from planstore.models.idempotency import Idempotency
+    from planstore.services.following import Ended
+    from planstore.sql.connection import Connection, Row
+
+
+class Runs(Core):
+    """The methods of `PlanStore` by which tasks are carried out: claims, and what ends them."""
+
+    async def claim_tasks(
+        self, request: ClaimRequest, *, idempotency: Idempotency | None = None
+    ) -> list[WorkPacket]:
+        """Hand out ready tasks: highest priority first, then longest ready.
+
+        Waits up to ``wait_seconds`` for work where there is none, and answers an empty list then. A
+        repetition under the same key answers the same tasks; an empty answer isn't kept.
+        """
+        key = idempotency and idempotency.of("claim_tasks", request)
+        return await self._claims.claim(request, key=key)
+
+    def stop_waiting(self) -> None:
+        """Answer all claims that wait for work now, and let none wait any more: the end is near."""
+        self._wakeups.stop()
+
+    async def heartbeat(self, heartbeat: Heartbeat) -> HeartbeatAnswer:
+        """Renew claims, each for as long as it was made for, and say which are lost or to stop."""
+
+        async def work() -> HeartbeatAnswer:
+            return await self._claims.renew(heartbeat)
+
+        return await self._writes.do(work, key=None, replay=HeartbeatAnswer.model_validate)
+
+    async def complete_task(
+        self,
+        task_id: UUID,
+        completion: Completion | None = None,
+        *,
+        idempotency: Idempotency | None = None,
+    ) -> EndedTask:
+        """End a task with success; whoever waits for it goes on, and its plan may settle.
+
+        Raises:
+            NotFound: there is no such task.
+            StaleClaim: the claim has ended; what was sent is kept as an event.
+            Claimed: a worker holds a claim, and no fencing token is given.
+            ResultConflict: it has completed with another output.
+        """
+        completion = completion or Completion()
+        ending = Ending(
+            task_id,
+            End.COMPLETE,
+            token=completion.fencing_token,
+            output_data=completion.output_data,
+        )
+        return await self._end_one(ending, completion, idempotency)
+
+    async def fail_task(
+        self, task_id: UUID, failure: Failure, *, idempotency: Idempotency | None = None
+    ) -> EndedTask:
+        """End a task's run without success: it is tried again, or has failed.
+
+        Raises:
+            NotFound: there is no such task.
+            InvalidTransition: the status doesn't allow it.
+            StaleClaim: the claim has ended; what was sent is kept as an event.
+            Claimed: a worker holds a claim, and no fencing token is given.
+        """
+        ending = Ending(
+            task_id,
+            End.FAIL,
+            token=failure.fencing_token,
+            error=failure.error,
+            is_retryable=failure.retryable,
+            retry_in=failure.retry_in_seconds,
+        )
+        return await self._end_one(ending, failure, idempotency)
+
+    async def release_task(
+        self,
+        task_id: UUID,
+        release: Release | None = None,
+        *,
+        idempotency: Idempotency | None = None,
+    ) -> EndedTask:
+        """Give a task's run up; it is ready again at once, and the attempt isn't held against it.
+
+        Raises:
+            NotFound: there is no such task.
+            InvalidTransition: the status doesn't allow it.
+            StaleClaim: the claim has ended.
+            Claimed: a worker holds a claim, and no fencing token is given.
+        """
+        release = release or Release()
+        ending = Ending(task_id, End.RELEASE, token=release.fencing_token)
+        return await self._end_one(ending, release, idempotency)
+
+    async def _end_one(
+        self, ending: Ending, request: Release, idempotency: Idempotency | None
+    ) -> EndedTask:
+        key = idempotency and idempotency.of(f"{ending.verb.value} {ending.task_id}", request)
+
+        def refusal(ended: Ended) -> PlanStoreError | None:
+            is_done = ended.rows[0]["verdict"] in {"changed", "same"}
+            return None if is_done else refusals.of_ending(ended.rows[0], ending)
+
+        async def answer(conn: Connection, ended: Ended, packets: list[WorkPacket]) -> EndedTask:
+            row = await tasks.get(conn, ending.task_id)
+            if row is None:
+                raise refusals.no_task(ending.task_id)  # it ended, and was deleted since
+            return EndedTask.model_validate({**row, "unblocked": ended.unblocked, "tasks": packets})
+
+        return await self._claims.report(
+            [replace(ending, key=key)],
+            request.claim_next,
+            key=key,
+            refusal=refusal,
+            answer=answer,
+            replay=EndedTask.model_validate,
+        )
+
+    async def complete_tasks(
+        self, results: Results, *, idempotency: Idempotency | None = None
+    ) -> ResultsAnswer:
+        """End many tasks with success, at once; each is taken or refused for itself."""
+        endings = [
+            Ending(each.task_id, End.COMPLETE, each.fencing_token, each.output_data)
+            for each in results.results
+        ]
+
+        async def answer(
+            _conn: Connection, ended: Ended, packets: list[WorkPacket]
+        ) -> ResultsAnswer:
+            taken = [_taken(*each) for each in zip(ended.rows, endings, strict=True)]
+            return ResultsAnswer.model_construct(
+                results=taken, unblocked=ended.unblocked, tasks=packets
+            )
+
+        return await self._claims.report(
+            endings,
+            results.claim_next,
+            key=idempotency and idempotency.of("complete_tasks", results),
+            refusal=lambda _: None,
+            answer=answer,
+            replay=ResultsAnswer.model_validate,
+        )
+
+    async def sweep(self) -> int:
+        """Take back all tasks whose lease has ended; answers how many.
+
+        Claims do so as well, so this is only needed where nobody asks for work.
+        """
+        return await self._claims.sweep()
+
+
+def _taken(row: Row, ending: Ending) -> TakenResult:
+    if row["verdict"] in {"changed", "same"}:
+        return TakenResult(task_id=ending.task_id, ok=True, status=row["status"])
+    error = refusals.of_ending(row, ending)
+    return TakenResult(
+        task_id=ending.task_id,
+        ok=False,
+        status=row["status"],
+        error=ErrorSummary(code=error.code, detail=error.detail),
+    )
