@@ -243,6 +243,26 @@ async def test_a_filter_finds_the_tasks_that_fit_newest_first(store: PlanStore, 
         assert await task_pages(store, TaskFilter.model_validate(asked), limit=2) == found
 
 
+@pytest.mark.parametrize("tried", [1, 2, 3])
+async def test_more_are_tried_where_some_of_the_first_fit(
+    store: PlanStore, monkeypatch: pytest.MonkeyPatch, tried: int
+) -> None:
+    goals = [GOAL, ANN, BOB]
+    for n in range(12):
+        await plan_of(store, labels=["blue"] if n % 3 else [], goal_id=goals[n % 2])
+    every = await store.list_plans()
+    monkeypatch.setattr(composing, "_TRIED", tried)
+
+    for asked in ({}, {"goal_id": goals}):
+        blue = PlanFilter.model_validate({"label": "blue", **asked})
+        fitting = [plan for plan in every if plan.labels]
+        for limit in (1, 2, 5, 7, 8, 9):
+            assert await plan_pages(store, blue, limit=limit) == fitting
+            for offset in range(9):
+                page = await store.list_plans(blue, limit=limit, offset=offset)
+                assert page == fitting[offset : offset + limit]
+
+
 async def test_a_plans_tasks_are_filtered_in_their_order(store: PlanStore) -> None:
     plan = await plan_of(store)
     made = [

@@ -24,7 +24,7 @@ insert into planstore.plans
   unfinished_tasks, live_tasks, offered_tasks, gate_order, gate_unfinished, steps, metadata)
 values (
   '{_PLAN}', 'sequential', 'active', true, 0, '2026-01-01Z', 1, 1, 1, 1, 1, 1, 1,
-  '[{{"action": "paint", "n": 1e400}}]', '{{"customer": 7}}'
+  '[{{"action": "paint", "n": 7}}]', '{{"customer": 7}}'
 );
 insert into planstore.tasks (plan_id, id, description, sequence_order, created_at, metadata)
 values ('{_PLAN}', '{_TASK}', 'paint the door', 1, '2026-01-02Z', '{{"customer": 8}}');

@@ -83,6 +83,8 @@ class Reading:
     """The tables of which it reads all."""
     sorted_whole: list[str] = field(default_factory=list[str])
     """What it sorts before it is cut to a page."""
+    is_by_whole_plans: bool = False
+    """Whether it reads all tasks of a plan."""
 
     def note(self, node: dict[str, Any], *, is_sorted: bool = False) -> None:
         kind = node["Node Type"]
@@ -91,6 +93,8 @@ class Reading:
             self.by.add(name)
             if "Index Cond" not in node:
                 self.from_end_to_end.append(name)
+            if name == "tasks_in_order" and "(id = " not in node.get("Index Cond", ""):
+                self.is_by_whole_plans = True
             is_of_page = " = f." in node.get("Index Cond", "")
             if is_sorted and not is_of_page:
                 self.sorted_whole.append(name)
@@ -212,5 +216,30 @@ async def test_what_is_rare_is_dug_out_of_the_index_that_knows_it(
                 assert trial.from_end_to_end == []
                 assert trial.sorted_whole == []
                 assert index in digging.by
+                assert not digging.is_by_whole_plans
                 # What is yet to be indexed is looked at as it stands.
                 assert {*digging.from_end_to_end} <= {"task_words_due"}
+
+
+async def test_no_more_is_tried_than_it_takes(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(composing, "_TRIED_FOR_WORDS", 200)
+    one_of_twenty = finding.asked_of(TaskFilter(words="t7"))
+    async with (
+        Database.open(url, pool_size=1) as database,
+        database.connection() as conn,
+        conn.transaction(),
+    ):
+        before = await conn.fetchval(_TASKS_READ)
+        tasks = await finding.tasks(
+            conn, one_of_twenty, order=of_tasks.NEWEST, after=None, limit=5, offset=0
+        )
+        read = await conn.fetchval(_TASKS_READ) - before
+
+    assert read <= 20 * len(tasks) + len(tasks)
+
+
+_TASKS_READ: Final = """
+select s.idx_tup_fetch
+from pg_stat_xact_user_tables s
+where s.relid = 'planstore.tasks'::regclass
+"""

@@ -5,8 +5,8 @@ noun's `Way` whose filter is given, else the one along all there are. The other 
 conditions on what comes along. So a page costs as much whether a value fits one row or all of them.
 
 Labels, metadata and words have indexes too, but these know no order: they are quick where few fit,
-and the way along an order is quick where many do. So some rows are tried along the way first, more
-of them where that promises enough, and else what fits is dug out of the index.
+and the way along an order is quick where many do. So some rows are tried along the way first, as
+many more as it seems to take where that isn't too many, and else what fits is dug out of the index.
 
 The pieces are constants of this program; what a client gives is only ever a parameter.
 """
@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from math import ceil
 from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
@@ -29,10 +30,10 @@ _TRIED: Final = 8
 """How many rows are tried, for each one that is wanted …"""
 _TRIED_FOR_WORDS: Final = 5
 """… and how many, where their words have to be taken for that."""
-_PROMISING: Final = 250
-"""Of how many tried rows one has to fit, for more to be tried …"""
+_MARGIN: Final = 2
+"""How many times as many are tried then as should do, by how many of those fitted …"""
 _LONGER: Final = 50
-"""… so many times as many."""
+"""… unless that were more than so many times as many as at first."""
 
 # A list always begins after a place, so that one plan of the statement, bounded by the index on
 # both sides, serves every page. No row can have these times.
@@ -254,13 +255,13 @@ async def find(
         return await _dig(conn, noun, search, final)
     if way.is_short or search.asked.keys().isdisjoint(SOUGHT):
         return await _go(conn, noun, way, search, final)
-    is_slow = "words" in search.asked
-    count = search.wanted * (_TRIED_FOR_WORDS if is_slow else _TRIED)
-    rows, is_end = await _try(conn, noun, way, search, final, count=count)
-    is_promising = (search.offset + len(rows)) * _PROMISING >= count
-    if not is_end and is_promising and not is_slow:
-        rows, is_end = await _try(conn, noun, way, search, final, count=count * _LONGER)
-    return rows if is_end else await _dig(conn, noun, search, final)
+    count = search.wanted * (_TRIED_FOR_WORDS if "words" in search.asked else _TRIED)
+    trial = await _try(conn, noun, way, search, final, count=count)
+    if not trial.is_enough and trial.fitting:
+        longer = ceil(count * search.wanted / trial.fitting * _MARGIN)
+        if longer <= count * _LONGER:
+            trial = await _try(conn, noun, way, search, final, count=longer)
+    return trial.rows if trial.is_enough else await _dig(conn, noun, search, final)
 
 
 def hints_of(search: Search, parameters: Parameters, of: str) -> tuple[list[str], frozenset[str]]:
@@ -328,10 +329,24 @@ order by {by("x", prefix=final.prefix)}
     )
 
 
+@dataclass(frozen=True, slots=True)
+class _Trial:
+    """What came of trying some rows."""
+
+    rows: list[Row]
+    fitting: int
+    """How many fitted, with those before the part that is wanted."""
+    is_enough: bool
+    """Whether all is found that was wanted or is there."""
+
+
 async def _try(
     conn: Connection, noun: Noun, way: Way, search: Search, final: _Final, *, count: int
-) -> tuple[list[Row], bool]:
-    """Try so many rows along a way; answers whether all is found that was wanted or is there."""
+) -> _Trial:
+    """Try up to so many rows along a way: no more than it takes, where an index has their order.
+
+    The last of so many comes along whether it fits or not, to tell that there may be more.
+    """
     parameters = Parameters()
     cut = _Cut.of(search, parameters)
     tried = parameters.put(count, "bigint")
@@ -340,28 +355,40 @@ async def _try(
     by = search.order.by
     rows = await conn.fetch(
         f"""
-with tried as materialized (
-  select f.*
+with tried as not materialized (
+  select f.*, row_number() over (order by {by("f")}) as nth
   from ({_joined(branches)}) f
   order by {by("f")}
   limit {tried}
 ),
-found as materialized (
+fitted as materialized (
   select f.*
   from tried f
+  where f.fits
+    or f.nth = {tried}
+  order by {by("f")}
+  limit {cut.wanted}
+),
+found as materialized (
+  select f.*
+  from fitted f
   where f.fits
   order by {by("f")}
   {cut.text}
 )
-select c.tried, x.*
-from (select count(*) as tried from tried) c
+select c.last, c.fitting, x.*
+from (
+  select coalesce(max(f.nth), 0) as last, count(*) filter (where f.fits) as fitting
+  from fitted f
+) c
 left join ({final.text}) x on true
 order by {by("x", prefix=final.prefix)}
 """,
         *parameters.values,
     )
     found = [row for row in rows if row["id"] is not None]
-    return found, len(found) == search.limit or rows[0]["tried"] < count
+    is_enough = len(found) == search.limit or rows[0]["last"] < count
+    return _Trial(found, rows[0]["fitting"], is_enough)
 
 
 async def _dig(conn: Connection, noun: Noun, search: Search, final: _Final) -> list[Row]:

@@ -370,6 +370,7 @@ def _by_words(search: Search, parameters: Parameters) -> str:
     conditions = filtering(conditions_of(_CONDITIONS, search, parameters))
     keys = search.order.selected
     names = ", ".join(f"t.{key.name}" for key in search.order.keys)
+    source = _source(search)
     if search.order is NEWEST:
         since, until = _times(search, parameters)
         bounds = (
@@ -391,7 +392,7 @@ def _by_words(search: Search, parameters: Parameters) -> str:
           order by w.created_at desc
         ) w
         cross join lateral (
-          select t.plan_id, {keys}
+          select t.plan_id, {names}
           from (
             select g.id
             from planstore.task_words p
@@ -400,11 +401,16 @@ def _by_words(search: Search, parameters: Parameters) -> str:
               and p.part = w.part
             offset 0
           ) p
-          cross join {_WITH_STATE}
-          where t.id = p.id
-            and t.plan_id = w.plan_id
-            and t.created_at = w.created_at
-            and {conditions} {after}
+          -- Joined, it might be all tasks of the plan whose words are taken, for each part anew.
+          cross join lateral (
+            select t.plan_id, {keys}
+            from {source}
+            where t.plan_id = w.plan_id
+              and t.id = p.id
+              and t.created_at = w.created_at
+              and {conditions} {after}
+            offset 0
+          ) t
         ) t
         order by w.created_at desc, t.id desc
         {cut}
@@ -414,7 +420,7 @@ def _by_words(search: Search, parameters: Parameters) -> str:
         select distinct on (t.created_at, t.id) t.plan_id, {keys}
         from planstore.task_words_due d
         cross join unnest(d.task_ids) g (id)
-        cross join {_WITH_STATE}
+        cross join {source}
         where t.id = g.id
           and {conditions} {after}
         order by t.created_at desc, t.id desc
