@@ -324,6 +324,12 @@ def test_a_name_that_a_listed_task_gives_up_is_that_of_a_new_one() -> None:
     assert [node.label for node in reshaping.added] == ["a"]
 
 
+def test_a_listed_task_may_lose_its_name() -> None:
+    a = UUID(int=0)
+    reshaping = wanted(structure_of({"name": "a"}), {"id": str(a), "name": None})
+    assert (reshaping.rewritten, reshaping.removed) == ({a: {"name": None}}, {})
+
+
 def test_a_task_is_not_listed_twice() -> None:
     a = str(UUID(int=0))
     reshaping = wanted(structure_of({"name": "a"}), {"id": a, "priority": 1}, {"name": "a"})

@@ -168,6 +168,7 @@ class Reshaping:
         if node.name is not None:
             self._gone[node.name] = at
             self.structure.rename(node, None)
+            node.set({"name": None})
 
     def _bind_anew(self, node: Node, input_data: Any) -> None:
         """Give a task another input: what only the old one named is no longer needed."""
@@ -429,7 +430,7 @@ class Reshaping:
                         f"{other!r} needs {first!r}, which comes later in a sequential plan, with "
                         f"sequence_order {self.orders[needed]} after {self.orders[node.id]}",
                     )
-        if cycle := find_cycle(self._concerned()):
+        if cycle := find_cycle(self._reached()):
             path = " → ".join(nodes[each].label for each in cycle)
             self.fault("", f"tasks would wait for each other: {path}")
 
@@ -438,7 +439,7 @@ class Reshaping:
         """The new tasks."""
         return [*self._added.values()]
 
-    def _concerned(self) -> dict[UUID, Needs]:
+    def _reached(self) -> dict[UUID, Needs]:
         """What could be part of a circle: one has to lead through what needs others than before."""
         needs: dict[UUID, Needs] = {}
         left = [*self.added, *self.rewired]
@@ -486,6 +487,12 @@ class Reshaping:
     def is_bereft(self, node: Node) -> bool:
         """Whether what the task needed before is no longer there."""
         return not self.removed.keys().isdisjoint(self._needs[node.id])
+
+    @property
+    def concerned(self) -> set[UUID]:
+        """All tasks that are there and are to be changed, restarted or removed."""
+        changed = {node.id for node in (*self.rewired, *self.restarted)}
+        return changed.union(self.rewritten, self.removed)
 
     @property
     def restarted(self) -> list[Node]:

@@ -83,7 +83,7 @@ async def _revise(
             f"plan {plan_id} is at revision {plan['revision']}, not {request.expected_revision}: "
             "read it again and decide anew"
         )
-    await derivation.lock(conn, plan_id)
+    await structure.lock_ready(conn, plan_id)
     before = await _read(conn, plan)
     # It may take a second, in which others are served.
     reshaping, was_stranded = await asyncio.to_thread(_reshaped, plan, before, request)
@@ -92,6 +92,7 @@ async def _revise(
             f"plan {plan_id} can't be changed like that: {reshaping.faults[0].detail}",
             faults=tuple(reshaping.faults),
         )
+    await structure.lock(conn, plan_id, [*reshaping.concerned])
     if isinstance(request, WantedTasks):
         await _leave_unchanged_runs(conn, plan_id, reshaping)
     if request.pause_first and plan["paused_at"] is None:

@@ -7,9 +7,49 @@ from typing import TYPE_CHECKING, Final
 from planstore.models.dependency import DependencyType
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from uuid import UUID
 
     from planstore.sql.connection import Connection, Row
+
+_LOCK_READY: Final = """
+select
+from planstore.task_states s
+join planstore.tasks t on t.plan_id = s.plan_id and t.id = s.task_id
+where s.plan_id = $1
+  and s.ready_at is not null
+order by s.task_id
+-- What a task is before where it stands, as an edit takes them.
+for no key update of t, s
+"""
+
+
+async def lock_ready(conn: Connection, plan_id: UUID) -> None:
+    """Keep the plan's ready tasks from being claimed or edited until the transaction ends.
+
+    The plan itself must be locked before.
+    """
+    await conn.execute(_LOCK_READY, plan_id)
+
+
+_LOCK: Final = """
+select
+from planstore.tasks t
+join planstore.task_states s on s.plan_id = t.plan_id and s.task_id = t.id
+where t.plan_id = $1
+  and t.id = any ($2)
+order by t.id
+for no key update of t, s
+"""
+
+
+async def lock(conn: Connection, plan_id: UUID, task_ids: Sequence[UUID]) -> None:
+    """Keep tasks that are to be changed from being edited until the transaction ends.
+
+    The plan and its ready tasks must be locked before.
+    """
+    await conn.execute(_LOCK, plan_id, task_ids)
+
 
 _NODES: Final = f"""
 select
