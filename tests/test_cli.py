@@ -45,7 +45,7 @@ def test_version_says_which_it_is() -> None:
 def test_openapi_prints_the_document_without_a_server() -> None:
     document = json.loads(planstore("openapi").stdout)
     assert document["info"]["version"] == __version__
-    assert set(document["paths"]["/plans/{plan_id}"]) == {"get", "patch"}
+    assert set(document["paths"]["/plans/{plan_id}"]) == {"get", "patch", "delete"}
     assert not any(path.startswith("/plans/tasks") for path in document["paths"])
 
 

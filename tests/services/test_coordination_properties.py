@@ -70,6 +70,7 @@ from tests.coordination_model import (
     ModelTask,
     Report,
 )
+from tests.emptying import empty
 from tests.history import (
     all_events,
     all_rows,
@@ -153,8 +154,6 @@ BATCHES: Final = st.lists(DRAFTS, min_size=1, max_size=5)
 """What tasks are like, and what they need."""
 
 Given = tuple[Kind, list[tuple[int, Condition]]]
-
-TABLES: Final = ["dependencies", "attempts", "task_states", "tasks", "plans", "events"]
 
 _FINGERPRINT: Final = """
 select
@@ -853,12 +852,7 @@ class CoordinationMachine(RuleBasedStateMachine):
         assert before is None or told != before[0] or self.before == before
 
     def teardown(self) -> None:
-        self.run(self.clear())
-
-    async def clear(self) -> None:
-        async with self.database.connection() as conn:
-            for table in [*TABLES, "idempotency_keys"]:
-                await conn.execute(f"delete from planstore.{table}")
+        self.run(empty(self.database))
 
 
 KEPT: Final = {StaleClaim, ResultConflict}

@@ -29,6 +29,7 @@ from planstore.models import (
 from planstore.models.revision import RevisionDraft
 from planstore.services.plan_store import PlanStore
 from tests.arranging import plan_of, task_of
+from tests.emptying import empty
 from tests.history import assert_history_holds
 from tests.holder import claim, complete, fail, release, renew
 from tests.services.past import assert_remembered, assert_revisions_remembered, remember
@@ -202,11 +203,7 @@ async def live(
     store: PlanStore, database: Database, steps: list[tuple[int, int, int]], *, is_deleted: bool
 ) -> None:
     """Have a plan live, and compare what was with what is told."""
-    async with database.connection() as conn:
-        await conn.execute(
-            "truncate planstore.plans, planstore.tasks, planstore.task_states, planstore.events"
-            " cascade"
-        )
+    await empty(database)
     plan = await plan_of(store, id=uuid7(), plan_type="dag")
     weaver = Weaver(store, database)
     await weaver.weave(plan, steps)

@@ -39,6 +39,7 @@ from planstore.models import (
 from planstore.models.plan import FINAL, PLAN_LIFECYCLE
 from planstore.models.task import ENDED, FINISHED, TASK_LIFECYCLE, UNSTARTED
 from planstore.services.plan_store import PlanStore
+from tests.emptying import empty
 from tests.history import assert_counts_hold, assert_history_holds
 
 if TYPE_CHECKING:
@@ -360,11 +361,7 @@ class StoreMachine(RuleBasedStateMachine):
 
     async def clear(self) -> None:
         await assert_history_holds(self.database)
-        async with self.database.connection() as conn:
-            await conn.execute(
-                "truncate planstore.plans, planstore.tasks, planstore.task_states cascade"
-            )
-            await conn.execute("delete from planstore.events")
+        await empty(self.database)
 
 
 def _given(named: dict[str, Any]) -> dict[str, Any]:
