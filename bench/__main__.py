@@ -17,12 +17,13 @@ from bench import over_http
 from bench.coordination import subject as coordination
 from bench.finding import subject as finding
 from bench.postgres import postgres_at
+from bench.relay import subject as relay
 from bench.report import Report
 from bench.subject import Course
 from planstore import __version__
 from planstore.errors import PlanStoreError
 
-SUBJECTS: Final = (over_http.SUBJECT, coordination.SUBJECT, finding.SUBJECT)
+SUBJECTS: Final = (over_http.SUBJECT, coordination.SUBJECT, finding.SUBJECT, relay.SUBJECT)
 
 _NAMES: Final = {
     f"{subject.name}.{line}": what for subject in SUBJECTS for line, what in subject.lines.items()

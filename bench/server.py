@@ -53,14 +53,12 @@ class Server:
 
 
 @asynccontextmanager
-async def planstore(database_url: str) -> AsyncGenerator[Server]:
-    """Run PlanStore as its users do, but on any free port."""
-    settings = {
-        f"{PREFIX}DATABASE_URL": database_url,
-        f"{PREFIX}POOL_SIZE": str(POOL_SIZE),
-    }
+async def planstore(database_url: str, **settings: str) -> AsyncGenerator[Server]:
+    """Run PlanStore as its users do, but on any free port; ``settings`` without their prefix."""
+    given = {"DATABASE_URL": database_url, "POOL_SIZE": str(POOL_SIZE), **settings}
     command = ("planstore", "serve", "--port", "0", "--json")
-    async with _running("planstore", command, settings) as server:
+    variables = {f"{PREFIX}{name}": text for name, text in given.items()}
+    async with _running("planstore", command, variables) as server:
         yield server
 
 

@@ -14,9 +14,11 @@ from planstore.models.task import TASK_LIFECYCLE
 from planstore.routers.bulk import BULK_ENDPOINTS
 from planstore.routers.claims import CLAIM_ENDPOINTS
 from planstore.routers.dependencies import DEPENDENCY_ENDPOINTS
+from planstore.routers.events import EVENT_ENDPOINTS
 from planstore.routers.history import HISTORY_ENDPOINTS
 from planstore.routers.insight import INSIGHT_ENDPOINTS
 from planstore.routers.plans import PLAN_ENDPOINTS
+from planstore.routers.revisions import REVISION_ENDPOINTS
 from planstore.routers.tasks import TASK_ENDPOINTS
 from planstore.services.plan_store import PlanStore
 from tools.write_docs import DOCS, PAGES
@@ -32,6 +34,8 @@ ENDPOINTS: Final = (
     *DEPENDENCY_ENDPOINTS,
     *INSIGHT_ENDPOINTS,
     *HISTORY_ENDPOINTS,
+    *REVISION_ENDPOINTS,
+    *EVENT_ENDPOINTS,
 )
 
 

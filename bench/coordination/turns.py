@@ -59,11 +59,19 @@ async def _measure(course: Course, side: Side) -> Pace:
         return await side.process.run(side.act, course.postgres.url_of(database), side.load)
 
 
-def record(course: Course, line: str, side: str, pace: Pace, *, turn: int = 0) -> None:
+def record(
+    course: Course,
+    line: str,
+    side: str,
+    pace: Pace,
+    *,
+    turn: int = 0,
+    subject: str = "coordination",
+) -> None:
     """Write one measurement to the file."""
     course.report.record(
         "pace",
-        line=f"coordination.{line}",
+        line=f"{subject}.{line}",
         side=side,
         round=turn,
         tasks=pace.tasks,

@@ -14,6 +14,7 @@ from planstore.routers.bulk import BULK_ENDPOINTS
 from planstore.routers.claims import CLAIM_ENDPOINTS
 from planstore.routers.dependencies import DEPENDENCY_ENDPOINTS
 from planstore.routers.endpoint import HEADERS, mount
+from planstore.routers.events import EVENT_ENDPOINTS
 from planstore.routers.gate import Admission, Gate
 from planstore.routers.health import HEALTH_ENDPOINTS
 from planstore.routers.history import HISTORY_ENDPOINTS
@@ -33,6 +34,7 @@ ENDPOINTS: Final = (
     *CLAIM_ENDPOINTS,
     *TASK_ENDPOINTS,
     *DEPENDENCY_ENDPOINTS,
+    *EVENT_ENDPOINTS,
     *PLAN_ENDPOINTS,
     *REVISION_ENDPOINTS,
     *INSIGHT_ENDPOINTS,

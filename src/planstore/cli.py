@@ -7,6 +7,7 @@ import json
 import logging
 import sys
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -17,6 +18,7 @@ from planstore.errors import PlanStoreError
 
 if TYPE_CHECKING:
     from planstore.db import Database
+    from planstore.models.retention import Pruned
     from planstore.serve import Listening
     from planstore.services.doctor import Finding
 
@@ -181,6 +183,33 @@ def _print_report(report: dict[str, Any]) -> None:
             what = f"{finding['sentence']}: {finding['count']}{examples}"
             table.add_row(rule, "[bold red]broken[/]", what)
     Console(highlight=False).print(table)
+
+
+@app.command()
+def prune(
+    *,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would go; change nothing.")
+    ] = False,
+    data_dir: DataDir = None,
+    as_json: AsJson = False,
+) -> None:
+    """Remove old events, and plans that ended long ago, as the settings have it."""
+    pruned = asyncio.run(_with_database(partial(_prune, is_dry=dry_run), data_dir, is_there=True))
+    if as_json:
+        typer.echo(json.dumps({**asdict(pruned), "dry_run": dry_run}))
+    else:
+        would = "would be " if dry_run else ""
+        typer.echo(f"{pruned.plans} plans {would}deleted, {pruned.events} events {would}removed")
+
+
+async def _prune(database: Database, *, is_dry: bool) -> Pruned:
+    from planstore import migrations
+    from planstore.services import pruning
+    from planstore.settings import read_settings
+
+    await migrations.require(database)
+    return await (pruning.preview if is_dry else pruning.prune)(database, read_settings().kept)
 
 
 @app.command()

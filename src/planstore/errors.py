@@ -8,6 +8,7 @@
     │   └── DependencyCycle     … tasks would wait for each other
     ├── NotFound                no such plan, task or path
     ├── HistoryGone             what is asked for was, but its events are no longer kept
+    │   └── CursorGone          … and who goes on there would miss some
     ├── MethodNotAllowed        the path is known, the method isn't
     ├── Conflict                the state of things forbids it
     │   ├── InvalidTransition   … the status doesn't allow the verb
@@ -43,6 +44,7 @@ __all__ = [
     "Claimed",
     "Conflict",
     "CrossSite",
+    "CursorGone",
     "DependencyCycle",
     "Fault",
     "HistoryGone",
@@ -139,6 +141,13 @@ class HistoryGone(PlanStoreError):
 
     code = "history_gone"
     title = "No longer known"
+
+
+class CursorGone(HistoryGone):
+    """Events after the cursor are no longer kept, so who went on there would miss some."""
+
+    code = "cursor_gone"
+    title = "The cursor is older than the log"
 
 
 class MethodNotAllowed(PlanStoreError):

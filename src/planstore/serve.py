@@ -10,7 +10,7 @@ import socket
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import uvicorn
 import uvloop
@@ -21,6 +21,7 @@ from planstore.embedded import EmbeddedPostgres, default_data_dir
 from planstore.errors import MalformedRequest, PlanStoreError, SetupError
 from planstore.models.fields import Limits
 from planstore.routers.context import Context
+from planstore.routers.events import ABORT
 from planstore.routers.gate import Admission
 from planstore.routers.problems import problem_response
 from planstore.services.plan_store import PlanStore
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     )
     from pathlib import Path
 
+    from planstore.models.retention import Kept
     from planstore.settings import Settings
 
 logger = logging.getLogger("planstore")
@@ -45,6 +47,8 @@ _CHECK_POSTGRES_EVERY: Final = 1.0
 _FORGET_KEYS_EVERY: Final = 3600.0
 _SWEEP_EVERY: Final = 1.0
 _INDEX_WORDS_EVERY: Final = 1.0
+_WATCH_LOG_EVERY: Final = 1.0
+_PRUNE_EVERY: Final = 3600.0
 _CHORE_PATIENCE: Final = 0.5
 _GRACE: Final = 2
 """Seconds that requests under way have once the server was told to stop. With what the store and
@@ -151,6 +155,11 @@ def _listen(settings: Settings) -> socket.socket:
 class _Protocol(HttpToolsProtocol):
     """uvicorn's, but what can't be read as HTTP is refused as all else is."""
 
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        # A reader of a stream who takes nothing any more would have to be waited for.
+        cast("dict[str, Any]", self.scope)[ABORT] = self.transport.abort
+
     def send_400_response(self, msg: str) -> None:
         response = problem_response(
             MalformedRequest(f"{msg} Its method, path, headers or framing can't be read.")
@@ -242,9 +251,21 @@ async def _serve(
         )
         logging.getLogger("uvicorn.error").addFilter(_is_worth_telling)
         server = _Server(config, started=lambda: started(store.where), stopping=store.stop_waiting)
-        chores = [_forget_keys(store), _take_back(store), _index_words(store)]
+        chores = [
+            _forget_keys(store),
+            _take_back(store),
+            _index_words(store),
+            _watch_log(store),
+            _prune(store, settings.kept),
+        ]
         if postgres is not None:
             chores.append(_keep_running(postgres))
+        if settings.redis_url is not None:
+            relay = store.relay_to(
+                settings.redis_url.get_secret_value(), stream_length=settings.redis_stream_length
+            )
+            await relay.begin()
+            chores.append(relay.run())
         async with _beside(chores):
             await server.serve(sockets=[sock])
 
@@ -302,6 +323,20 @@ async def _index_words(store: PlanStore) -> None:
     while True:
         await _try(store.index_words, what="Indexing the words of tasks")
         await asyncio.sleep(_INDEX_WORDS_EVERY)
+
+
+async def _watch_log(store: PlanStore) -> None:
+    """Know where the log ends before somebody asks while another one writes for long."""
+    while True:
+        await _try(store.watch_log, what="Looking at the log of events")
+        await asyncio.sleep(_WATCH_LOG_EVERY)
+
+
+async def _prune(store: PlanStore, kept: Kept) -> None:
+    """Remove what need not be kept any longer."""
+    while True:
+        await _try(partial(store.prune, kept), what="Removing old events")
+        await asyncio.sleep(_PRUNE_EVERY)
 
 
 async def _try(chore: Callable[[], Awaitable[object]], *, what: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import os
+from datetime import timedelta
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
@@ -12,6 +13,7 @@ from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from planstore.errors import SetupError
+from planstore.models.retention import Kept
 
 PREFIX: Final = "PLANSTORE_"
 
@@ -39,6 +41,10 @@ class Settings(BaseSettings):
     """Where the embedded PostgreSQL keeps its data; the user's data directory if left out."""
     pg_bin: Path | None = None
     """The directory of the programs `postgres` and `initdb` to use for the embedded PostgreSQL."""
+    redis_url: SecretStr | None = None
+    """`redis://user:password@host:6379/0`, or `rediss://` for TLS: where events are passed on."""
+    redis_stream_length: Annotated[int, Field(ge=1)] = 100_000
+    """About how many events the stream `planstore:events` in Redis keeps."""
     host: str = "127.0.0.1"
     """The address to listen on."""
     port: Annotated[int, Field(ge=0, le=65_535)] = 8011
@@ -63,6 +69,10 @@ class Settings(BaseSettings):
     """How deep free JSON may be nested."""
     max_limit: Annotated[int, Field(ge=1)] = 1_000
     """How many items a list may be asked for."""
+    events_kept_days: Annotated[int, Field(ge=0, le=36_500)] = 90
+    """How long the events of a plan that has ended are kept, since its last one; 0 keeps them."""
+    plans_kept_days: Annotated[int, Field(ge=0, le=36_500)] = 0
+    """How long a plan that has ended is kept, since anything has happened to it; 0 keeps it."""
 
     @field_validator("allowed_origins", "allowed_hosts", mode="before")
     @classmethod
@@ -81,7 +91,7 @@ class Settings(BaseSettings):
             raise ValueError("each origin is named, as in https://board.example; * isn't one")
         return value
 
-    @field_validator("database_url", "listen_url", mode="before")
+    @field_validator("database_url", "listen_url", "redis_url", mode="before")
     @classmethod
     def _empty_is_none(cls, value: Any) -> Any:
         return None if value == "" else value
@@ -95,12 +105,21 @@ class Settings(BaseSettings):
         return value
 
     @property
+    def kept(self) -> Kept:
+        """How long events and plans are kept."""
+        return Kept(events=_days(self.events_kept_days), plans=_days(self.plans_kept_days))
+
+    @property
     def is_loopback(self) -> bool:
         """Whether only this machine can reach the server."""
         try:
             return ip_address(self.host).is_loopback
         except ValueError:
             return self.host == "localhost"
+
+
+def _days(number: int) -> timedelta | None:
+    return timedelta(days=number) if number else None
 
 
 _ELSEWHERE: Final = frozenset({"PLANSTORE_URL"})

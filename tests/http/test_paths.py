@@ -91,8 +91,8 @@ def test_an_unknown_path_is_a_problem(client: httpx2.Client, path: str) -> None:
 @pytest.mark.parametrize(
     ("method", "path", "allowed"),
     [
-        ("GET", "/plans/", "POST"),
-        ("DELETE", "/plans", "POST"),
+        ("PUT", "/plans/", "GET, HEAD, POST"),
+        ("DELETE", "/plans", "GET, HEAD, POST"),
         ("PUT", "/plans/770e8400-e29b-41d4-a716-446655440002", "DELETE, GET, HEAD, PATCH"),
         ("DELETE", "/tasks/", "GET, HEAD, POST"),
         ("POST", "/tasks/770e8400-e29b-41d4-a716-446655440002/", "DELETE, GET, HEAD, PATCH"),
@@ -144,11 +144,16 @@ def test_the_documentation_lists_the_main_paths_and_no_alias(client: httpx2.Clie
     plan_verbs = ("expand", "start", "pause", "resume", "cancel", "retry")
     task_verbs = ("complete", "fail", "release", "skip", "retry", "reset")
     assert operations == {
-        "/plans/": {"post"},
+        "/plans/": {"post", "get"},
         "/plans/bulk": {"post"},
         "/plans/{plan_id}": {"get", "patch", "delete"},
         **{f"/plans/{{plan_id}}/{verb}": {"post"} for verb in plan_verbs},
         **{f"/plans/{{plan_id}}/{view}": {"get"} for view in ("progress", "graph", "explain")},
+        "/plans/{plan_id}/tasks": {"put"},
+        "/plans/{plan_id}/revisions": {"get", "post"},
+        "/plans/{plan_id}/revisions/{revision}": {"get"},
+        "/plans/{plan_id}/diff": {"get"},
+        "/plans/{plan_id}/events/stream": {"get"},
         "/tasks/": {"post", "get"},
         "/tasks/batch": {"post"},
         "/tasks/claim": {"post"},
@@ -160,6 +165,9 @@ def test_the_documentation_lists_the_main_paths_and_no_alias(client: httpx2.Clie
         "/tasks/{task_id}/attempts": {"get"},
         "/tasks/{task_id}/explain": {"get"},
         "/tasks/{task_id}/dependencies": {"get", "put", "post", "delete"},
+        "/events/": {"get"},
+        "/events/stream": {"get"},
+        "/events/{event_id}": {"get"},
         "/health": {"get"},
         "/health/live": {"get"},
         "/health/ready": {"get"},

@@ -42,6 +42,11 @@ STATUSES: Final = {
     "result_conflict": 409,
     "claimed": 409,
     "stale_claim": 409,
+    "revision_refused": 409,
+    "tasks_running": 409,
+    "task_needed": 409,
+    "history_gone": 410,
+    "cursor_gone": 410,
     "idempotency_in_flight": 409,
     "version_mismatch": 412,
     "idempotency_mismatch": 422,
@@ -72,7 +77,8 @@ def test_every_error_is_said_as_a_problem(code: str) -> None:
 async def test_what_nobody_foresaw_is_a_problem_that_gives_nothing_away(
     store: PlanStore, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async def get_plan(_: PlanStore, __: object) -> None:
+    async def get_plan(_: PlanStore, __: object, *, at: object) -> None:
+        assert at is None
         raise RuntimeError("a secret")
 
     monkeypatch.setattr(type(store), "get_plan", get_plan)

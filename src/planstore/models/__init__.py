@@ -29,6 +29,7 @@ from planstore.models.dependency import (
     DependencyDraft,
     DependencyType,
 )
+from planstore.models.event import Event, EventFilter, LoggedEvent
 from planstore.models.graph import GraphEdge, GraphNode, PlanGraph, to_dot, to_mermaid
 from planstore.models.idempotency import Idempotency
 from planstore.models.insight import (
@@ -73,6 +74,8 @@ __all__ = [
     "DependencyType",
     "EndedTask",
     "ErrorSummary",
+    "Event",
+    "EventFilter",
     "FailedTask",
     "Failure",
     "GraphEdge",
@@ -81,6 +84,7 @@ __all__ = [
     "HeartbeatAnswer",
     "HeartbeatClaim",
     "Idempotency",
+    "LoggedEvent",
     "NeededTask",
     "OnFailure",
     "Outcome",

@@ -66,6 +66,7 @@ HEADERS = {
     "If-Match": "The ETag of the object as you know it: 412 if it has changed since.",
     "Idempotency-Key": "1 to 255 visible ASCII characters. A repetition with the same key and "
     "body is answered as the first request was, for 24 hours.",
+    "Last-Event-ID": "The last `id` of a stream, to go on after it.",
 }
 
 _NUMBER = {"type": "integer", "minimum": 1}
@@ -74,7 +75,10 @@ _UUID = {"type": "string", "format": "uuid"}
 _PARTS = {"revision": _NUMBER}
 """What stands for a parameter in a path, unless it is an id."""
 
-_FORMS = {"Idempotency-Key": {"pattern": KEY.pattern, "minLength": 1, "maxLength": 255}}
+_FORMS = {
+    "Idempotency-Key": {"pattern": KEY.pattern, "minLength": 1, "maxLength": 255},
+    "Last-Event-ID": {"pattern": "^[0-9]*$", "maxLength": 18},
+}
 """What the value of a header must look like, in the words of JSON Schema."""
 
 _MEANING = {

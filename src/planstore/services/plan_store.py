@@ -12,8 +12,10 @@ from planstore.db import Database
 from planstore.models.fields import DEFAULT_LIMITS
 from planstore.services import finding
 from planstore.services.store.dependencies import Dependencies
+from planstore.services.store.events import Events
 from planstore.services.store.insight import Insight
 from planstore.services.store.plans import Plans
+from planstore.services.store.relays import Relays
 from planstore.services.store.revisions import Revisions
 from planstore.services.store.tasks import Tasks
 
@@ -29,7 +31,7 @@ FINISH_PATIENCE: Final = timedelta(seconds=1)
 logger = logging.getLogger("planstore")
 
 
-class PlanStore(Plans, Tasks, Dependencies, Revisions, Insight):
+class PlanStore(Plans, Tasks, Dependencies, Revisions, Insight, Events, Relays):
     """Execution plans and their tasks on one PostgreSQL.
 
     Open it with `PlanStore.open`. Its methods may be called concurrently.
@@ -69,6 +71,7 @@ class PlanStore(Plans, Tasks, Dependencies, Revisions, Insight):
                 await store._finish()
 
     async def _finish(self) -> None:
+        await self._feed.close()
         await self._wakeups.close()
         left = await self._writes.finish(within=FINISH_PATIENCE)
         if left:

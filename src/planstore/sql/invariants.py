@@ -301,11 +301,32 @@ where s.attempt < s.free_attempts
   or s.status = {TASK_RUNNING} and s.attempt in (0, a.attempt)
 """
 
+_CURTAILED: Final = """
+curtailed as (  -- plans of which old events are no longer kept
+  select p.id
+  from planstore.plans p
+  join planstore.retention r on p.created_at < r.pruned_before
+  left join (
+    select e.plan_id, max(e.created_at) as created_at
+    from planstore.events e
+    where e.event_type = 'plan.created'
+    group by e.plan_id
+  ) c on c.plan_id = p.id
+  where c.created_at is null
+    or c.created_at < p.created_at  -- of an earlier plan of the same id
+)"""
+
 _OBJECTS: Final = """
 objects as (
-  select p.id, p.version, p.status from planstore.plans p
+  select p.id, p.version, p.status
+  from planstore.plans p
+  left join curtailed c on c.id = p.id
+  where c.id is null
   union all
-  select s.task_id, s.version, s.status from planstore.task_states s
+  select s.task_id, s.version, s.status
+  from planstore.task_states s
+  left join curtailed c on c.id = s.plan_id
+  where c.id is null
 )"""
 
 _CHANGES: Final = """
@@ -320,14 +341,17 @@ changes as (
   from planstore.events e
   left join deleted d on d.aggregate_id = e.aggregate_id
   left join deleted p on p.aggregate_id = e.plan_id
+  left join curtailed c on c.id = e.plan_id
   -- It keeps what was refused; nothing changed by it.
   where e.event_type <> 'task.result_refused'
+    and c.id is null
     -- What came before is over, also where the id was taken again; a plan takes its tasks along.
     and e.seq > greatest(coalesce(d.seq, 0), coalesce(p.seq, 0))
 )"""
 
 _UNRECORDED: Final = f"""
-with {_OBJECTS},
+with {_CURTAILED},
+{_OBJECTS},
 {_CHANGES}
 select o.id
 from objects o
@@ -339,7 +363,8 @@ where e.version is null
 """
 
 _UNDONE: Final = f"""
-with {_OBJECTS},
+with {_CURTAILED},
+{_OBJECTS},
 {_CHANGES}
 select e.aggregate_id as id
 from (
@@ -351,7 +376,8 @@ where o.id is null
 """
 
 _MISNUMBERED: Final = f"""
-with {_CHANGES}
+with {_CURTAILED},
+{_CHANGES}
 select c.aggregate_id as id
 from changes c
 group by c.aggregate_id
@@ -361,7 +387,8 @@ having min(c.version) <> 1
 """
 
 _MISTOLD: Final = f"""
-with {_OBJECTS},
+with {_CURTAILED},
+{_OBJECTS},
 {_CHANGES},
 told as (
   select distinct on (c.aggregate_id) c.aggregate_id, c.payload ->> 'status' as status

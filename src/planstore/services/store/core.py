@@ -12,11 +12,14 @@ from planstore.services.editing import TaskEdits
 from planstore.services.merging import MergedCreates
 from planstore.services.once import Writes
 from planstore.services.replanning import Replanning
+from planstore.services.streaming import Feed
+from planstore.services.tailing import Horizon
 from planstore.services.wakeups import Wakeups
 
 if TYPE_CHECKING:
     from planstore.db import Database
     from planstore.models.fields import Limits
+    from planstore.services.relaying import Relay
 
 
 _MAX_OFFSET: Final = 1_000_000_000
@@ -36,8 +39,12 @@ class Core:
         self._edits = TaskEdits(database, self._wakeups)
         self._bulk = BulkChanges(database, self._writes, self._wakeups)
         self._replanning = Replanning(database, self._wakeups)
+        self._horizon = Horizon(database)
+        self._feed = Feed(database, self._horizon)
         self._max_limit = max_limit
         self._limits = limits
+        self.relay: Relay | None = None
+        """What passes events on from this process, where `relay_to` was asked for it."""
 
     def _check_window(self, limit: int, offset: int) -> None:
         faults: list[Fault] = []

@@ -45,8 +45,9 @@ class Runs(Core):
         return await self._claims.claim(request, key=key)
 
     def stop_waiting(self) -> None:
-        """Answer all claims that wait for work now, and let none wait any more: the end is near."""
+        """Answer all claims that wait for work, and end all streams of events: the end is near."""
         self._wakeups.stop()
+        self._feed.stop()
 
     async def heartbeat(self, heartbeat: Heartbeat) -> HeartbeatAnswer:
         """Renew claims, each for as long as it was made for, and say which are lost or to stop."""
