@@ -17,12 +17,12 @@ from planstore.models.idempotency import Idempotency
 from tests.arranging import moved, plan_of, set_to, status_of, task_of
 from tests.health import assert_healthy
 from tests.history import all_events
-from tests.holder import claim, complete, fail
+from tests.holder import claim, complete, fail, release
 from tests.refusals import refused
 from tests.services.weaving import claimed, woven
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
 
     from planstore.db import Database
     from planstore.models import Plan, Task
@@ -466,3 +466,24 @@ async def test_a_task_is_made_and_wired_by_one_event(store: PlanStore, database:
     assert created.payload["depends_on"] == [
         {"task_id": str(tasks["a"].id), "when": "success", "type": "blocking"}
     ]
+
+
+@pytest.mark.parametrize("on_failure", ["block", "skip"])
+@pytest.mark.parametrize("report", [release, fail])
+async def test_what_is_given_back_is_skipped_where_what_it_needs_can_not_come_any_more(
+    store: PlanStore, report: Callable[..., Any], on_failure: str
+) -> None:
+    plan, tasks = await woven(
+        store,
+        {"a": [], "undo": [{"task": "a", "when": "failure"}], "b": []},
+        on_failure=on_failure,
+        fields={"a": {"priority": 1}, "undo": {"priority": 1}},
+    )
+    await fail(store, await claimed(store, plan), retryable=False)
+    undo = await claimed(store, plan)
+    await moved(store, tasks["a"], S.SKIPPED)
+
+    await report(store, undo)
+
+    after = await store.get_task(tasks["undo"].id)
+    assert (after.status, after.status_reason) == (S.SKIPPED, "dependency_dead")

@@ -304,6 +304,13 @@ loosened as materialized (  -- who needs them, with how many dependencies more a
   where not {_DERIVED_AFTER}
     and not m.is_returning
   group by d.plan_id, d.task_id
+  union all
+  -- What it needs was taken back while it ran, and may never come again.
+  select m.plan_id, m.task_id, 0, true
+  from moving m
+  where not {_DERIVED_AFTER}
+    and m.is_returning
+    and m.unmet > 0
 ),
 tallied as materialized (
   select
