@@ -151,6 +151,10 @@ select t.plan_id, t.id, {}, now(), 'failed' from planstore.tasks t where t.id = 
 """
 
 DAMAGE: Final = [
+    ("plan_unknown_value", "plan", f"{PLAN} status = 'asleep' where id = $1"),
+    ("plan_unknown_value", "plan", f"{PLAN} on_failure = 'cry' where id = $1"),
+    ("task_unknown_value", "pending", f"{STATE} status = 'asleep' where task_id = $1"),
+    ("task_unknown_value", "held", f"{STATE} status_reason = 'mood' where task_id = $1"),
     ("plan_counts", "plan", f"{PLAN} task_count = task_count + 1 where id = $1"),
     ("plan_counts", "plan", f"{PLAN} unfinished_tasks = 1 where id = $1"),
     ("plan_counts", "plan", f"{PLAN} live_tasks = 2 where id = $1"),
@@ -182,6 +186,8 @@ DAMAGE: Final = [
     ("task_readiness", "ready", f"{STATE} ready_at = null where task_id = $1"),
     ("task_readiness", "drafted", f"{STATE} ready_at = due_at where task_id = $1"),
     ("task_readiness", "later", f"{STATE} due_at = now() where task_id = $1"),
+    ("task_readiness", "ready", f"{STATE} ready_at = 'infinity' where task_id = $1"),
+    ("task_readiness", "running", f"{STATE} ready_at = now() where task_id = $1"),
     ("plan_places", "limited", f"{PLAN} max_parallel_tasks = 1 where id = $1"),
     ("plan_places", "limited", f"{PLAN} max_parallel_tasks = 3 where id = $1"),
     (

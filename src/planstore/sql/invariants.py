@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from planstore.models.plan import OnFailure, PlanStatus
+from planstore.models.task import StatusReason, TaskStatus
 from planstore.sql.fragments import (
     IS_ABORTED,
     IS_DEAD,
@@ -29,6 +31,7 @@ from planstore.sql.fragments import (
     TASK_UNSTARTED,
     is_dead,
     is_idle,
+    one_of,
     satisfies,
 )
 
@@ -47,6 +50,20 @@ class Invariant:
     violations: str
     """A query for the ``id`` of each plan or task for which it doesn't."""
 
+
+_UNKNOWN_OF_PLAN: Final = f"""
+select p.id
+from planstore.plans p
+where p.status not in {one_of(PlanStatus)}
+  or p.on_failure not in {one_of(OnFailure)}
+"""
+
+_UNKNOWN_OF_TASK: Final = f"""
+select s.task_id as id
+from planstore.task_states s
+where s.status not in {one_of(TaskStatus)}
+  or s.status_reason not in {one_of(StatusReason)}
+"""
 
 _COUNTED: Final = f"""
 with of_order as (
@@ -201,6 +218,7 @@ where (s.due_at is not null) <> (
   or (s.ready_at is not null) and not (p.status = {PLAN_ACTIVE} and p.paused_at is null)
   or s.due_at is not null and s.ready_at is null
     and p.status = {PLAN_ACTIVE} and p.paused_at is null and p.max_parallel_tasks is null
+  or s.ready_at is not null and s.ready_at is distinct from s.due_at
 """
 
 _MISPLACED: Final = f"""
@@ -403,6 +421,16 @@ where told.status <> o.status
 """
 
 INVARIANTS: Final = (
+    Invariant(
+        rule="plan_unknown_value",
+        broken="The plan's status, or what it does on failure, is none that there is.",
+        violations=_UNKNOWN_OF_PLAN,
+    ),
+    Invariant(
+        rule="task_unknown_value",
+        broken="The task's status, or the reason for it, is none that there is.",
+        violations=_UNKNOWN_OF_TASK,
+    ),
     Invariant(
         rule="plan_counts",
         broken="The plan's counts of its tasks, or its gate, differ from a recount.",
