@@ -19,11 +19,18 @@ from bench.finding import subject as finding
 from bench.postgres import postgres_at
 from bench.relay import subject as relay
 from bench.report import Report
+from bench.statistics import subject as statistics
 from bench.subject import Course
 from planstore import __version__
 from planstore.errors import PlanStoreError
 
-SUBJECTS: Final = (over_http.SUBJECT, coordination.SUBJECT, finding.SUBJECT, relay.SUBJECT)
+SUBJECTS: Final = (
+    over_http.SUBJECT,
+    coordination.SUBJECT,
+    finding.SUBJECT,
+    relay.SUBJECT,
+    statistics.SUBJECT,
+)
 
 _NAMES: Final = {
     f"{subject.name}.{line}": what for subject in SUBJECTS for line, what in subject.lines.items()
@@ -60,7 +67,7 @@ def main(
         typer.Option(
             min=1_000,
             max=10_000_000,
-            help="Rows waiting, kept and paused, plans to be found; in full 1000000.",
+            help="Rows waiting, kept and paused, plans to be found or counted; in full 1000000.",
         ),
     ] = 100_000,
     hold: Annotated[

@@ -12,7 +12,7 @@ select format('%I.%I', c.relnamespace::regnamespace, c.relname) as name
 from pg_class c
 where c.relnamespace = 'planstore'::regnamespace
   and c.relkind = 'r'
-  and c.relname not in ('schema_migrations', 'retention')
+  and c.relname not in ('schema_migrations', 'retention', 'statistics_place')
 """
 
 

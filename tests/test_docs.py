@@ -14,11 +14,14 @@ from planstore.models.task import TASK_LIFECYCLE
 from planstore.routers.bulk import BULK_ENDPOINTS
 from planstore.routers.claims import CLAIM_ENDPOINTS
 from planstore.routers.dependencies import DEPENDENCY_ENDPOINTS
+from planstore.routers.evaluations import EVALUATION_ENDPOINTS
 from planstore.routers.events import EVENT_ENDPOINTS
 from planstore.routers.history import HISTORY_ENDPOINTS
 from planstore.routers.insight import INSIGHT_ENDPOINTS
+from planstore.routers.metrics import METRICS_ENDPOINTS
 from planstore.routers.plans import PLAN_ENDPOINTS
 from planstore.routers.revisions import REVISION_ENDPOINTS
+from planstore.routers.statistics import STATISTICS_ENDPOINTS
 from planstore.routers.tasks import TASK_ENDPOINTS
 from planstore.services.plan_store import PlanStore
 from tools.write_docs import DOCS, PAGES
@@ -36,6 +39,9 @@ ENDPOINTS: Final = (
     *HISTORY_ENDPOINTS,
     *REVISION_ENDPOINTS,
     *EVENT_ENDPOINTS,
+    *EVALUATION_ENDPOINTS,
+    *STATISTICS_ENDPOINTS,
+    *METRICS_ENDPOINTS,
 )
 
 

@@ -17,6 +17,7 @@ with moved as (
     not_before = s.not_before - $1::interval,
     lease_expires_at = s.lease_expires_at - $1::interval,
     times_out_at = s.times_out_at - $1::interval,
+    was_ready_at = s.was_ready_at - $1::interval,
     began_at = s.began_at - $1::interval,
     ended_at = s.ended_at - $1::interval
   returning s.task_id, s.not_before

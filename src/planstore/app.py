@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from fastapi import FastAPI
@@ -9,19 +10,23 @@ from pydantic.json_schema import models_json_schema
 from starlette.middleware.cors import CORSMiddleware
 
 from planstore import __version__
+from planstore.metrics import Metrics
 from planstore.routers import problems
 from planstore.routers.bulk import BULK_ENDPOINTS
 from planstore.routers.claims import CLAIM_ENDPOINTS
 from planstore.routers.dependencies import DEPENDENCY_ENDPOINTS
 from planstore.routers.endpoint import HEADERS, mount
+from planstore.routers.evaluations import EVALUATION_ENDPOINTS
 from planstore.routers.events import EVENT_ENDPOINTS
 from planstore.routers.gate import Admission, Gate
 from planstore.routers.health import HEALTH_ENDPOINTS
 from planstore.routers.history import HISTORY_ENDPOINTS
 from planstore.routers.insight import INSIGHT_ENDPOINTS
+from planstore.routers.metrics import METRICS_ENDPOINTS
 from planstore.routers.plans import PLAN_ENDPOINTS
 from planstore.routers.problems import Problem
 from planstore.routers.revisions import REVISION_ENDPOINTS
+from planstore.routers.statistics import STATISTICS_ENDPOINTS
 from planstore.routers.tasks import TASK_ENDPOINTS
 
 if TYPE_CHECKING:
@@ -39,6 +44,9 @@ ENDPOINTS: Final = (
     *REVISION_ENDPOINTS,
     *INSIGHT_ENDPOINTS,
     *HISTORY_ENDPOINTS,
+    *EVALUATION_ENDPOINTS,
+    *STATISTICS_ENDPOINTS,
+    *METRICS_ENDPOINTS,
     *HEALTH_ENDPOINTS,
 )
 
@@ -51,11 +59,16 @@ header leads to the next page.
 """
 
 
-def create_app(context: Context | None, admission: Admission | None = None) -> FastAPI:
+def create_app(
+    context: Context | None,
+    admission: Admission | None = None,
+    metrics: Metrics | None = None,
+) -> FastAPI:
     """Make the application.
 
     ``context``: the store that it serves; None where only its documentation is wanted.
-    ``admission``: whom it lets in; anybody on this origin if left out.
+    ``admission``: whom it lets in; anybody on this origin if left out. ``metrics``: what counts its
+    requests.
     """
     admission = admission or Admission()
     app = FastAPI(
@@ -69,6 +82,9 @@ def create_app(context: Context | None, admission: Admission | None = None) -> F
         docs_url="/docs",
         redoc_url=None,
     )
+    if context is not None:
+        metrics = metrics or Metrics(context.store)
+        context = replace(context, tell_metrics=metrics.exposition)
     app.state.context = context
     problems.install(app)
     mount(app, ENDPOINTS)
@@ -81,6 +97,8 @@ def create_app(context: Context | None, admission: Admission | None = None) -> F
             allow_headers=["Authorization", "Content-Type", "If-None-Match", "X-API-Key", *HEADERS],
             expose_headers=["ETag", "Link"],
         )
+    if metrics is not None:
+        app.add_middleware(metrics.measured)
     plain = app.openapi
 
     def openapi() -> dict[str, Any]:

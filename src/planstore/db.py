@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import asyncpg
 from pydantic_core import from_json, to_json
@@ -50,6 +50,15 @@ _GONE: Final = (
     asyncpg.ReadOnlySQLTransactionError,
 )
 """What the driver raises when the server can't be reached, or is about to go."""
+
+
+class PoolUse(NamedTuple):
+    """How many connections a pool has."""
+
+    size: int
+    idle: int
+    """How many of them nobody uses."""
+    max_size: int
 
 
 class Database:
@@ -109,6 +118,11 @@ class Database:
                 await asyncio.wait_for(pool.close(), timeout=_CLOSE_PATIENCE)
             except (TimeoutError, *_GONE):
                 pool.terminate()
+
+    @property
+    def use(self) -> PoolUse:
+        """How many connections there are."""
+        return PoolUse(self._pool.get_size(), self._pool.get_idle_size(), self._pool.get_max_size())
 
     async def _check_version(self) -> None:
         async with self.connection() as conn:

@@ -19,6 +19,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from planstore.app import create_app
 from planstore.embedded import EmbeddedPostgres, default_data_dir
 from planstore.errors import MalformedRequest, PlanStoreError, SetupError
+from planstore.metrics import Metrics
 from planstore.models.fields import Limits
 from planstore.routers.context import Context
 from planstore.routers.events import ABORT
@@ -46,6 +47,7 @@ _LOOPBACK_NAMES: Final = frozenset({"localhost", "127.0.0.1", "[::1]"})
 _CHECK_POSTGRES_EVERY: Final = 1.0
 _FORGET_KEYS_EVERY: Final = 3600.0
 _SWEEP_EVERY: Final = 1.0
+_COUNT_EVERY: Final = 1.0
 _INDEX_WORDS_EVERY: Final = 1.0
 _WATCH_LOG_EVERY: Final = 1.0
 _PRUNE_EVERY: Final = 3600.0
@@ -239,8 +241,9 @@ async def _serve(
             max_body=settings.max_body_bytes,
             max_batch_body=settings.max_batch_body_bytes,
         )
+        metrics = Metrics(store)
         config = uvicorn.Config(
-            create_app(context, admission),
+            create_app(context, admission, metrics),
             http=_Protocol,
             ws="none",
             lifespan="off",
@@ -256,6 +259,8 @@ async def _serve(
             _take_back(store),
             _index_words(store),
             _watch_log(store),
+            _count_events(store),
+            metrics.watch_loop(),
             _prune(store, settings.kept),
         ]
         if postgres is not None:
@@ -337,6 +342,15 @@ async def _prune(store: PlanStore, kept: Kept) -> None:
     while True:
         await _try(partial(store.prune, kept), what="Removing old events")
         await asyncio.sleep(_PRUNE_EVERY)
+
+
+async def _count_events(store: PlanStore) -> None:
+    """Count what happens, for statistics, for a tenth of the time at most."""
+    loop = asyncio.get_running_loop()
+    while True:
+        began = loop.time()
+        await _try(store.count_events, what="Counting events")
+        await asyncio.sleep(max(_COUNT_EVERY, 9 * (loop.time() - began)))
 
 
 async def _try(chore: Callable[[], Awaitable[object]], *, what: str) -> None:

@@ -82,7 +82,14 @@ async def test_a_plan_takes_its_tasks_along_and_leaves_its_events(
     last = (await all_events(database))[-1]
     assert (last.event_type, last.aggregate_id, last.plan_id) == ("plan.deleted", plan.id, plan.id)
     assert (last.version, last.payload) == (before.version + 1, {})
-    assert last.metadata == {"revision": before.revision, "tasks": 2}
+    assert last.metadata == {
+        "revision": before.revision,
+        "tasks": 2,
+        "statuses": [
+            {"task_type": None, "status": "blocked", "count": 1},
+            {"task_type": None, "status": "pending", "count": 1},
+        ],
+    }
     assert (await told_of(database, tasks["b"].id))[-1] != "task.deleted"
 
 
@@ -183,7 +190,7 @@ async def test_deleting_a_task_is_a_revision_of_its_plan(
     deleted, revised = (await all_events(database))[-2:]
     assert (deleted.event_type, deleted.aggregate_id) == ("task.deleted", other.id)
     assert (deleted.version, deleted.payload) == (other.version + 1, {})
-    assert deleted.metadata == {"revision": after.revision}
+    assert deleted.metadata == {"revision": after.revision, "was": "pending", "task_type": None}
     assert (revised.event_type, revised.payload) == ("plan.revised", {"revision": after.revision})
 
 

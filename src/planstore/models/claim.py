@@ -115,6 +115,9 @@ class WorkPacket(Task):
     """What the tasks that it needs have produced."""
     previous_attempts: list[Attempt]
     """The last ten of its earlier attempts, oldest first."""
+    traceparent: str | None = None
+    """The span that handed it out, as W3C Trace Context has it, for the worker's own to go on from;
+    null where the service isn't traced."""
 
 
 PACKETS: Final = TypeAdapter(list[WorkPacket])

@@ -27,8 +27,9 @@ STRUCTURE: Final = tuple(TaskFields.model_fields)
 MAX_TASKS: Final = 10_000
 """How many tasks of a revision, or of a difference, are answered."""
 
-NO_CHANGE: Final = frozenset({"task.result_refused"})
-"""Events that keep what was refused: they change nothing and don't count as a version."""
+NO_CHANGE: Final = frozenset({"task.result_refused", "task.evaluated"})
+"""Events that keep what was refused or said about a task: they change nothing of it, and don't
+count as a version."""
 
 
 class Event(NamedTuple):

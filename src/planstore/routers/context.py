@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 from planstore.models.fields import DEFAULT_LIMITS, Limits
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from starlette.requests import Request
 
     from planstore.services.plan_store import PlanStore
@@ -25,6 +27,8 @@ class Context:
     """Bytes of a body."""
     max_batch_body: int = 256 * MEBIBYTE
     """Bytes of the body of a batch."""
+    tell_metrics: Callable[[str], Awaitable[tuple[bytes, str]]] | None = None
+    """Answers all metrics as an ``Accept`` header asks for them, and their media type."""
 
 
 def context_of(request: Request) -> Context:

@@ -20,8 +20,9 @@ from planstore.models.claim import (
     WorkPacket,
 )
 from planstore.models.dependency import DependencyType
-from planstore.services import following, refusals
+from planstore.services import following, refusals, tracing
 from planstore.services.following import Ended
+from planstore.services.metering import ClaimMeter
 from planstore.services.once import KEY_LIFETIME
 from planstore.services.searching import Leases, Searches
 from planstore.services.turns import Turns
@@ -63,6 +64,7 @@ class Claims:
         self._turns = Turns()
         self._searches = Searches()
         self._leases = Leases()
+        self.meter = ClaimMeter()
 
     async def claim(self, request: ClaimRequest, *, key: RequestKey | None) -> list[WorkPacket]:
         """Hand out ready tasks; waits for some as long as the request says."""
@@ -131,12 +133,16 @@ class Claims:
         unbound: list[Ending] = []
         search = self._searches.of(_shape(request))
         after = search.begin(self._wakeups.hints)
-        rows = await tasks.claim(conn, request, after=after)
+        traceparent = tracing.traceparent()
+        rows = await tasks.claim(conn, request, after=after, traceparent=traceparent)
         search.end(rows)
         if after is not None and len(rows) < request.limit and search.may_look_everywhere():
             rows += await tasks.claim(
-                conn, request.model_copy(update={"limit": request.limit - len(rows)})
+                conn,
+                request.model_copy(update={"limit": request.limit - len(rows)}),
+                traceparent=traceparent,
             )
+        self.meter.note(len(rows))
         for row in rows:
             needed: list[dict[str, Any]] = row["dependencies"] or []
             try:
@@ -284,7 +290,9 @@ class Claims:
             ended = await self.end(
                 [Ending(row["task_id"], End.EXPIRE, token=row["fencing_token"]) for row in overdue]
             )
-            total += sum(row["verdict"] == "changed" for row in ended.rows)
+            count = sum(row["verdict"] == "changed" for row in ended.rows)
+            self.meter.taken_back += count
+            total += count
             if len(overdue) < _EXPIRED_AT_ONCE:
                 self._leases.end(looked_at, taken_back=total)
                 return total

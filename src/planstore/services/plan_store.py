@@ -10,13 +10,15 @@ from typing import TYPE_CHECKING, Final
 from planstore import migrations
 from planstore.db import Database
 from planstore.models.fields import DEFAULT_LIMITS
-from planstore.services import finding
+from planstore.services import finding, tracing
 from planstore.services.store.dependencies import Dependencies
+from planstore.services.store.evaluations import Evaluations
 from planstore.services.store.events import Events
 from planstore.services.store.insight import Insight
 from planstore.services.store.plans import Plans
 from planstore.services.store.relays import Relays
 from planstore.services.store.revisions import Revisions
+from planstore.services.store.statistics import Statistics
 from planstore.services.store.tasks import Tasks
 
 if TYPE_CHECKING:
@@ -31,7 +33,9 @@ FINISH_PATIENCE: Final = timedelta(seconds=1)
 logger = logging.getLogger("planstore")
 
 
-class PlanStore(Plans, Tasks, Dependencies, Revisions, Insight, Events, Relays):
+class PlanStore(
+    Plans, Tasks, Dependencies, Revisions, Insight, Events, Relays, Evaluations, Statistics
+):
     """Execution plans and their tasks on one PostgreSQL.
 
     Open it with `PlanStore.open`. Its methods may be called concurrently.
@@ -65,6 +69,8 @@ class PlanStore(Plans, Tasks, Dependencies, Revisions, Insight, Events, Relays):
         ) as database:
             await (migrations.migrate if migrate else migrations.require)(database)
             store = cls(database, max_limit=max_limit, limits=limits)
+            if tracing.is_configured():
+                tracing.trace_calls(store)
             try:
                 yield store
             finally:

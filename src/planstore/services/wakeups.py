@@ -54,6 +54,11 @@ class Wakeups:
         return self._hints
 
     @property
+    def waiting(self) -> int:
+        """How many wait."""
+        return sum(map(len, self._waiting.values()))
+
+    @property
     def is_stopped(self) -> bool:
         """Whether nobody is to wait any more."""
         return self._is_stopped

@@ -268,7 +268,8 @@ changed as (
     and row(s.status, s.status_reason, s.needs, s.unmet, s.due_at, s.ready_at)
       is distinct from
       row(o.status, o.status_reason, o.needs, o.unmet, o.now_due_at, o.now_ready_at)
-  returning s.task_id, s.status, s.status_reason, s.completed_at, s.version, s.due_at
+  returning s.task_id, s.task_type, s.agent_id, s.status, s.status_reason, s.completed_at,
+    s.version, s.due_at
 ),
 weighed as materialized (
   select
@@ -299,9 +300,13 @@ recorded as (
       {event_of(TASK_LIFECYCLE, "b.status", "n.status", by_service=True)}, 'task.updated'
     ),
     'task', n.task_id, $1, n.version, c.payload,
-    json_build_object('revision', f.revision)
+    json_build_object(
+      'revision', f.revision, 'was', b.status, 'task_type', n.task_type, 'agent_id', n.agent_id,
+      'plan_type', plan.plan_type, 'template', plan.template
+    )
   from changed n
   join before b on b.task_id = n.task_id
+  cross join plan
   cross join followed f
   cross join lateral (
     select json_object_agg(c.field, c.value) filter (where c.is_changed) as payload

@@ -25,8 +25,11 @@ _BITE: Final = 500
 
 _EVENT: Final = ", ".join(f"e.{name}" for name in Event._fields)
 
-_NO_EDIT: Final = "e.event_type in ('task.completed', 'task.failed', 'task.requeued')"
-"""Whether an event is a run's end: it brings no field but its own, and these may be long."""
+_NO_EDIT: Final = (
+    "e.event_type in ('task.completed', 'task.failed', 'task.requeued', 'task.evaluated')"
+)
+"""Whether an event is a run's end, or judges it: it brings no field but its own, and these may be
+long."""
 
 _IS_STRUCTURAL: Final = f"""(
     e.event_type in ('task.created', 'task.rewired', 'task.deleted')

@@ -33,6 +33,8 @@ from planstore.sql.fragments import (
 PLAN_COUNTS: Final = f"""
     p.id,
     p.status,
+    p.plan_type,
+    p.template,
     p.plan_type = {PLAN_SEQUENTIAL} as is_sequential,
     p.closed_at is not null as is_closed,
     p.status = {PLAN_ACTIVE} and p.paused_at is null as is_handing_out,

@@ -96,6 +96,21 @@ def compared(fields: Fields, *, new: str, old: str) -> str:
     )
 
 
+def run_of(task: str, *, plan: str) -> str:
+    """What the event of a run's end says of the run, beside what has changed: columns.
+
+    ``task`` and ``plan``: rows with the columns of both. The times are the database's own; they are
+    null where the task ended without having run. `row_to_json` makes JSON of them in half the time
+    of `json_build_object`.
+    """
+    return (
+        f"{task}.task_type, {task}.agent_id, {plan}.plan_type, {plan}.template, "
+        f"{task}.worker_id, {task}.attempt, "
+        f"case when {task}.began_at is not null then {task}.was_ready_at end as ready_at, "
+        f"{task}.began_at"
+    )
+
+
 TASK_FINISHED: Final = one_of(FINISHED)
 TASK_ENDED: Final = one_of(ENDED)
 TASK_UNSTARTED: Final = one_of(UNSTARTED)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from planstore.models.history import NO_CHANGE
 from planstore.models.plan import OnFailure, PlanStatus
 from planstore.models.task import StatusReason, TaskStatus
 from planstore.sql.fragments import (
@@ -347,7 +348,7 @@ objects as (
   where c.id is null
 )"""
 
-_CHANGES: Final = """
+_CHANGES: Final = f"""
 deleted as (
   select e.aggregate_id, max(e.seq) as seq
   from planstore.events e
@@ -360,8 +361,8 @@ changes as (
   left join deleted d on d.aggregate_id = e.aggregate_id
   left join deleted p on p.aggregate_id = e.plan_id
   left join curtailed c on c.id = e.plan_id
-  -- It keeps what was refused; nothing changed by it.
-  where e.event_type <> 'task.result_refused'
+  -- They keep what was refused or said; nothing changed by them.
+  where e.event_type not in ({", ".join(f"'{event}'" for event in sorted(NO_CHANGE))})
     and c.id is null
     -- What came before is over, also where the id was taken again; a plan takes its tasks along.
     and e.seq > greatest(coalesce(d.seq, 0), coalesce(p.seq, 0))

@@ -319,7 +319,7 @@ with plan as materialized (
   for update
 ),
 state as materialized (
-  select t.plan_id, t.id, t.name, s.status, s.worker_id
+  select t.plan_id, t.id, t.name, t.task_type, s.status, s.worker_id
   from plan
   join planstore.tasks t on t.plan_id = plan.id
   join planstore.task_states s on s.plan_id = t.plan_id and s.task_id = t.id
@@ -352,6 +352,9 @@ unlinked as (
 untried as (
   delete from planstore.attempts a using going g where a.plan_id = g.id
 ),
+unjudged as (
+  delete from planstore.evaluations v using going g where v.plan_id = g.id
+),
 unstated as (
   delete from planstore.task_states s using going g where s.plan_id = g.id
 ),
@@ -372,7 +375,19 @@ recorded as (
     (event_type, aggregate_type, aggregate_id, plan_id, version, payload, metadata)
   select
     'plan.deleted', 'plan', j.id, j.id, j.version + 1, '{{}}',
-    json_build_object('revision', j.revision, 'tasks', j.task_count)
+    json_build_object(
+      'revision', j.revision, 'tasks', j.task_count,
+      'statuses', (
+        select coalesce(json_agg(c), '[]')
+        from (
+          select s.task_type, s.status, count(*) as count
+          from state s
+          where s.plan_id = j.id
+          group by s.task_type, s.status
+          order by s.task_type, s.status
+        ) c
+      )
+    )
   from judged j
   where j.verdict = 'deleted'
   order by j.id

@@ -12,6 +12,7 @@ from planstore.services.editing import TaskEdits
 from planstore.services.merging import MergedCreates
 from planstore.services.once import Writes
 from planstore.services.replanning import Replanning
+from planstore.services.statistics import Counting
 from planstore.services.streaming import Feed
 from planstore.services.tailing import Horizon
 from planstore.services.wakeups import Wakeups
@@ -41,6 +42,7 @@ class Core:
         self._replanning = Replanning(database, self._wakeups)
         self._horizon = Horizon(database)
         self._feed = Feed(database, self._horizon)
+        self._counting = Counting(database)
         self._max_limit = max_limit
         self._limits = limits
         self.relay: Relay | None = None

@@ -223,6 +223,7 @@ moved as (
     -- What is no longer pending isn't due; nor, until it is derived anew, what is to wait longer.
     due_at = case when {_STILL_DUE} then s.due_at end,
     ready_at = case when {_STILL_DUE} then s.ready_at end,
+    was_ready_at = case when o.is_start then o.ready_at else s.was_ready_at end,
     began_at = case when o.is_start then now() when o.is_move then null else s.began_at end,
     ended_at = case when o.is_move then null else s.ended_at end,
     free_attempts = case
@@ -280,12 +281,20 @@ recorded as (
     'task', t.id, t.plan_id, coalesce(a.version, t.version),
     case when j.verdict = 'changed' then c.payload else '{{}}' end,
     case
+      when j.verdict = 'changed' and w.task_type is distinct from t.task_type
+        then json_build_object(
+          'revision', t.revision, 'was', t.status, 'status', a.status, 'task_type', a.task_type,
+          'task_type_was', t.task_type
+        )
+      when j.verdict = 'changed' and t.is_move
+        then json_build_object('revision', t.revision, 'was', t.status, 'task_type', t.task_type)
       when j.verdict = 'changed' then json_build_object('revision', t.revision)
       -- A late answer is kept, though it isn't taken.
       else json_build_object('revision', t.revision, 'reason', j.verdict, 'refused', c.payload)
     end
   from judged j
   cross join task t
+  cross join wanted w
   cross join changes c
   left join answer a on true
   where j.verdict = 'changed'

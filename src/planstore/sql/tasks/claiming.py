@@ -88,7 +88,8 @@ _AFTER: Final = (
 
 
 # The parameters: $1 the worker, $2 the lease in seconds, $3 how many, $4 the plan, $5 the types,
-# $6 the agent; and the place after which to search: $7 its priority, $8 the time, $9 the task.
+# $6 the agent; the place after which to search: $7 its priority, $8 the time, $9 the task; and $10
+# the trace that it is a part of.
 @cache
 def _claim(*, plan: bool, types: bool, agent: bool) -> str:
     sources = _sources(plan=plan, types=types, agent=agent)
@@ -183,6 +184,7 @@ claimed as (
     lease_expires_at =
       now() + make_interval(secs => least($2::float8, t.timeout_seconds)),
     times_out_at = now() + make_interval(secs => t.timeout_seconds),
+    was_ready_at = k.ready_at,
     began_at = now(),
     ended_at = null
   -- By way of arrays, of which PostgreSQL expects few entries; of a limit that it doesn't know it
@@ -205,17 +207,22 @@ recorded as (
     (event_type, aggregate_type, aggregate_id, plan_id, version, payload, metadata)
   select
     'task.started', 'task', c.id, c.plan_id, c.version,
-    json_build_object(
-      'status', c.status, 'started_at', c.started_at, 'attempt', c.attempt,
-      'worker_id', c.worker_id
-    ),
-    json_build_object('revision', c.plan_revision)
+    row_to_json(q),
+    case
+      when $10::text is null then row_to_json(r)
+      else json_build_object(
+        'revision', c.plan_revision, 'task_type', c.task_type, 'traceparent', $10::text
+      )
+    end
   from claimed c
+  cross join lateral (select c.status, c.started_at, c.attempt, c.worker_id) q
+  cross join lateral (select c.plan_revision as revision, c.task_type) r
   order by c.priority desc, c.was_ready_at, c.id
 )
 select
   {columns(ALL, of="c")},
   c.was_ready_at, c.fencing_token, c.lease_expires_at, c.plan_revision,
+  $10::text as traceparent,
   case when c.needs > 0 then ({_NEEDED}) end as dependencies,
   case when c.attempt > 1 then ({_TRIED}) end as previous_attempts
 from claimed c
@@ -232,11 +239,15 @@ class Place(NamedTuple):
 
 
 async def claim(
-    conn: Connection, request: ClaimRequest, *, after: Place | None = None
+    conn: Connection,
+    request: ClaimRequest,
+    *,
+    after: Place | None = None,
+    traceparent: str | None = None,
 ) -> list[Row]:
     """Hand out up to ``limit`` ready tasks: highest priority first, then longest ready.
 
-    ``after``: only from after this place on.
+    ``after``: only from after this place on. ``traceparent``: the span that hands them out, if any.
 
     Answers the tasks with ``was_ready_at``, ``fencing_token``, ``lease_expires_at``,
     ``plan_revision``, ``dependencies`` and ``previous_attempts`` (null where there are none).
@@ -255,6 +266,7 @@ async def claim(
         request.task_types,
         request.agent_id,
         *(after or (None, None, None)),
+        traceparent,
     )
 
 

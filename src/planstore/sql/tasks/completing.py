@@ -13,7 +13,7 @@ from planstore.sql.following import (
     FOLLOWED,
     PLAN_RECORDED,
 )
-from planstore.sql.fragments import TASK_COMPLETED, TASK_RUNNING, WHEN_FAILED
+from planstore.sql.fragments import TASK_COMPLETED, TASK_RUNNING, WHEN_FAILED, run_of
 from planstore.sql.tasks.opening import PLANS_LOCKED, UNBLOCKED, UNBLOCKED_EVENTS, WEIGHED, opened
 
 if TYPE_CHECKING:
@@ -43,7 +43,8 @@ placed as materialized (
 {PLANS_LOCKED},
 moving as materialized (
   select
-    q.*, s.version, plan.revision, plan.gate_order,
+    q.*, s.version, plan.revision, plan.gate_order, plan.plan_type, plan.template,
+    s.task_type, s.agent_id, s.worker_id, s.attempt, s.was_ready_at, s.began_at,
     s.error is not null as had_error,
     true as is_finishing
   from placed q
@@ -121,8 +122,9 @@ recorded as (
         || case when n.output_data is null then '' else ',"output_data":' || n.output_data end
         || '}}'
       )::json as payload,
-      json_build_object('revision', n.revision) as metadata
+      row_to_json(r) as metadata
     from landing n
+    cross join lateral (select n.revision, {run_of("n", plan="n")}) r
     union all
     {UNBLOCKED_EVENTS}
   ) e

@@ -274,11 +274,14 @@ recorded as (
       when n.needs = 0 then row_to_json(a)
       else (left(row_to_json(a)::text, -1) || ',"depends_on":' || n.depends_on || '}}')::json
     end,
-    json_build_object('revision', coalesce(f.revision, plan.revision + 1))
+    row_to_json(r)
   from standing n
   join answer a on a.id = n.id
   join plan on plan.id = n.plan_id
   left join followed f on f.id = a.plan_id
+  cross join lateral (
+    select coalesce(f.revision, plan.revision + 1) as revision, a.status, a.task_type
+  ) r
   order by n.position
   returning seq
 ),

@@ -54,7 +54,7 @@ async def needers(conn: Connection, plan_id: UUID, task_ids: Sequence[UUID]) -> 
 
 _DELETE: Final = """
 with old as materialized (
-  select t.id, t.name, s.status, s.version, s.worker_id
+  select t.id, t.name, t.task_type, s.status, s.version, s.worker_id
   from planstore.tasks t
   join planstore.task_states s on s.plan_id = t.plan_id and s.task_id = t.id
   where t.plan_id = $1
@@ -71,6 +71,11 @@ untried as (
   delete from planstore.attempts a
   where a.plan_id = $1
     and a.task_id = any ($2)
+),
+unjudged as (
+  delete from planstore.evaluations v
+  where v.plan_id = $1
+    and v.task_id = any ($2)
 ),
 unstated as (
   delete from planstore.task_states s
@@ -89,7 +94,7 @@ recorded as (
     (event_type, aggregate_type, aggregate_id, plan_id, version, payload, metadata)
   select
     'task.deleted', 'task', o.id, $1, o.version + 1, '{}',
-    json_build_object('revision', p.revision + 1)
+    json_build_object('revision', p.revision + 1, 'was', o.status, 'task_type', o.task_type)
   from old o
   join planstore.plans p on p.id = $1
   order by o.id

@@ -37,6 +37,7 @@ from planstore.sql.fragments import (
     names_of,
     one_of,
     rows_of,
+    run_of,
     satisfies,
 )
 from planstore.sql.tasks.columns import OF_STATE, TASK
@@ -179,6 +180,7 @@ task as materialized (
     s.status, s.status_reason, s.version, s.unmet, s.not_before, s.attempt, s.free_attempts,
     s.worker_id, s.fencing_token, s.began_at, s.started_at, s.completed_at,
     s.progress, s.progress_note, s.needs_review, s.output_data, s.error,
+    s.task_type, s.agent_id, s.was_ready_at,
     s.due_at is not null as was_due,
     s.ready_at is not null or s.status = {TASK_RUNNING} as was_offered,
     s.status = {TASK_RUNNING} as was_running,
@@ -463,12 +465,12 @@ recorded as (
           ) f (field, value, is_changed)
         )
       end as payload,
-      case
-        when n.outcome is null then json_build_object('revision', plan.revision)
-        else json_build_object('revision', plan.revision, 'outcome', n.outcome)
-      end as metadata
+      row_to_json(r) as metadata
     from landing n
     join plan on plan.id = n.plan_id
+    cross join lateral (
+      select plan.revision, n.status as was, n.outcome, {run_of("n", plan="plan")}
+    ) r
     union all
     {UNBLOCKED_EVENTS}
     union all

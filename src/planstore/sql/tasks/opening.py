@@ -173,7 +173,7 @@ opened as (
     and s.task_id = x.task_id
     and (x.satisfied <> 0 or s.status = {TASK_PENDING} and s.due_at is null)
   returning
-    s.plan_id, s.task_id, s.version, s.due_at, s.ready_at,
+    s.plan_id, s.task_id, s.version, s.task_type, s.due_at, s.ready_at,
     x.satisfied <> 0 and s.status = {TASK_PENDING} as is_unblocked
 ),
 newly_due as materialized (
@@ -202,9 +202,10 @@ come ``live_tasks`` and ``offered_tasks``."""
 UNBLOCKED_EVENTS: Final = f"""select
       9223372036854775807, 'task.unblocked', o.task_id, o.plan_id, o.version,
       json_build_object('status', {TASK_PENDING}, 'status_reason', null),
-      json_build_object('revision', plan.revision)
+      row_to_json(r)
     from opened o
     join plan on plan.id = o.plan_id
+    cross join lateral (select plan.revision, o.task_type) r
     where o.is_unblocked"""
 """The events of those whose last dependency is satisfied, after all others."""
 

@@ -83,7 +83,7 @@ renewed as (
   from old o
   where s.plan_id = $1
     and s.task_id = o.task_id
-  returning s.task_id, s.status, s.version, s.needs_review,
+  returning s.task_id, s.task_type, s.status, s.version, s.needs_review,
     {", ".join(f"s.{name}" for name in _CLEARED)}
 ),
 recorded as (
@@ -92,7 +92,9 @@ recorded as (
   select
     {event_of(TASK_LIFECYCLE, "o.status", "r.status")},
     'task', r.task_id, $1, r.version, c.payload,
-    json_build_object('revision', p.revision + $3::boolean::int)
+    json_build_object(
+      'revision', p.revision + $3::boolean::int, 'was', o.status, 'task_type', r.task_type
+    )
   from renewed r
   join old o on o.task_id = r.task_id
   join planstore.plans p on p.id = $1

@@ -29,6 +29,8 @@ wanted as materialized (
     {", ".join(f"w.{name}" for name, _ in ON_TASK)},
     {", ".join(f"v.{name}" for name, _ in ON_STATE)},
     v.not_before is distinct from (o.s).not_before as is_retimed,
+    (o.s).status,
+    (o.s).task_type as task_type_was,
     c.payload
   from task o
   -- What the fields don't name stays as it is in the row.
@@ -80,7 +82,14 @@ recorded as (
     (event_type, aggregate_type, aggregate_id, plan_id, version, payload, metadata)
   select
     'task.updated', 'task', w.id, $1, n.version, w.payload,
-    json_build_object('revision', p.revision + 1)
+    case
+      when w.task_type is not distinct from w.task_type_was
+        then json_build_object('revision', p.revision + 1)
+      else json_build_object(
+        'revision', p.revision + 1, 'status', w.status, 'task_type', w.task_type,
+        'task_type_was', w.task_type_was
+      )
+    end
   from wanted w
   join stated n on n.task_id = w.id
   join planstore.plans p on p.id = $1
