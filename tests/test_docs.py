@@ -23,6 +23,7 @@ from planstore.routers.plans import PLAN_ENDPOINTS
 from planstore.routers.revisions import REVISION_ENDPOINTS
 from planstore.routers.statistics import STATISTICS_ENDPOINTS
 from planstore.routers.tasks import TASK_ENDPOINTS
+from planstore.routers.templates import TEMPLATE_ENDPOINTS
 from planstore.services.plan_store import PlanStore
 from tools.write_docs import DOCS, PAGES
 
@@ -42,6 +43,7 @@ ENDPOINTS: Final = (
     *EVALUATION_ENDPOINTS,
     *STATISTICS_ENDPOINTS,
     *METRICS_ENDPOINTS,
+    *TEMPLATE_ENDPOINTS,
 )
 
 

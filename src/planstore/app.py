@@ -28,6 +28,7 @@ from planstore.routers.problems import Problem
 from planstore.routers.revisions import REVISION_ENDPOINTS
 from planstore.routers.statistics import STATISTICS_ENDPOINTS
 from planstore.routers.tasks import TASK_ENDPOINTS
+from planstore.routers.templates import TEMPLATE_ENDPOINTS
 
 if TYPE_CHECKING:
     from planstore.routers.context import Context
@@ -42,6 +43,7 @@ ENDPOINTS: Final = (
     *EVENT_ENDPOINTS,
     *PLAN_ENDPOINTS,
     *REVISION_ENDPOINTS,
+    *TEMPLATE_ENDPOINTS,
     *INSIGHT_ENDPOINTS,
     *HISTORY_ENDPOINTS,
     *EVALUATION_ENDPOINTS,

@@ -6,13 +6,14 @@
     │   ├── MalformedBody       … so much that its body can't be read as JSON
     │   ├── BodyTooLarge        … or is larger than the limit
     │   └── DependencyCycle     … tasks would wait for each other
-    ├── NotFound                no such plan, task or path
+    ├── NotFound                no such plan, task, template or path
     ├── HistoryGone             what is asked for was, but its events are no longer kept
     │   └── CursorGone          … and who goes on there would miss some
     ├── MethodNotAllowed        the path is known, the method isn't
     ├── Conflict                the state of things forbids it
     │   ├── InvalidTransition   … the status doesn't allow the verb
     │   ├── PlanClosed          … the plan was closed by hand
+    │   ├── TemplateArchived    … the template is archived
     │   ├── AlreadyExists       … the id or the name is taken
     │   ├── RevisionRefused     … the plan's structure can't be changed like that
     │   ├── ResultConflict      … the task has completed with another output
@@ -64,6 +65,7 @@ __all__ = [
     "StaleClaim",
     "TaskNeeded",
     "TasksRunning",
+    "TemplateArchived",
     "Unauthorized",
     "Unavailable",
     "VersionMismatch",
@@ -130,7 +132,7 @@ class DependencyCycle(InvalidInput):
 
 
 class NotFound(PlanStoreError):
-    """There is no such plan, task or path."""
+    """There is no such plan, task, template or path."""
 
     code = "not_found"
     title = "Not found"
@@ -180,6 +182,13 @@ class PlanClosed(Conflict):
 
     code = "plan_closed"
     title = "The plan is closed"
+
+
+class TemplateArchived(Conflict):
+    """The template is archived; no plan and no version is made of it until it is restored."""
+
+    code = "template_archived"
+    title = "The template is archived"
 
 
 class AlreadyExists(Conflict):

@@ -154,6 +154,15 @@ def test_the_documentation_lists_the_main_paths_and_no_alias(client: httpx2.Clie
         "/plans/{plan_id}/revisions/{revision}": {"get"},
         "/plans/{plan_id}/diff": {"get"},
         "/plans/{plan_id}/events/stream": {"get"},
+        "/plans/{plan_id}/save-as-template": {"post"},
+        "/templates/": {"post", "get"},
+        "/templates/{name}": {"get"},
+        "/templates/{name}/versions": {"get", "post"},
+        "/templates/{name}/versions/{version}": {"get"},
+        **{
+            f"/templates/{{name}}/{verb}": {"post"}
+            for verb in ("archive", "restore", "instantiate")
+        },
         "/tasks/": {"post", "get"},
         "/tasks/batch": {"post"},
         "/tasks/claim": {"post"},

@@ -51,6 +51,7 @@ def test_a_plan_made_of_nothing_has_the_documented_defaults(
         "metadata": {},
         "labels": [],
         "template": None,
+        "template_version": None,
         "auto_complete": True,
         "on_failure": "block",
         "max_parallel_tasks": None,

@@ -39,6 +39,7 @@ STATUSES: Final = {
     "invalid_transition": 409,
     "plan_closed": 409,
     "already_exists": 409,
+    "template_archived": 409,
     "result_conflict": 409,
     "claimed": 409,
     "stale_claim": 409,

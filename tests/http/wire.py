@@ -112,6 +112,8 @@ select
   (select md5(string_agg(s::text, '' order by task_id)) from planstore.task_states s) as states,
   (select md5(string_agg(d::text, '' order by task_id, needs_id)) from planstore.dependencies d)
     as dependencies,
+  (select md5(string_agg(t::text, '' order by name)) from planstore.templates t) as templates,
+  (select count(*) from planstore.template_versions) as versions,
   (select md5(string_agg(a::text, '' order by task_id, attempt)) from planstore.attempts a)
     as attempts
 """

@@ -348,8 +348,8 @@ async def test_events_of_before_a_field_was_there_tell_what_it_would_be(
     async with database.connection() as conn:
         await conn.execute(
             "update planstore.events set payload = (payload::jsonb - array["
-            "'labels', 'template', 'on_failure', 'priority', 'attempt', 'needs_review',"
-            " 'side_effects', 'not_before'])::json"
+            "'labels', 'template', 'template_version', 'on_failure', 'priority', 'attempt',"
+            " 'needs_review', 'side_effects', 'not_before'])::json"
         )
 
     assert await store.get_plan(plan.id, at=plan.created_at) is not None

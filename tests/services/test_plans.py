@@ -50,6 +50,7 @@ async def test_a_new_plan_is_a_sequential_draft_at_its_first_version(store: Plan
         "metadata": {},
         "labels": [],
         "template": None,
+        "template_version": None,
         "auto_complete": True,
         "on_failure": "block",
         "max_parallel_tasks": None,

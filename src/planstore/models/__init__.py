@@ -59,6 +59,16 @@ from planstore.models.task import (
     TaskStatus,
     TaskUpdate,
 )
+from planstore.models.template import (
+    Instantiation,
+    SaveAsTemplate,
+    SlowestTask,
+    Template,
+    TemplateCreate,
+    TemplateRecord,
+    TemplateSummary,
+    TemplateVersionCreate,
+)
 
 __all__ = [
     "Attempt",
@@ -84,6 +94,7 @@ __all__ = [
     "HeartbeatAnswer",
     "HeartbeatClaim",
     "Idempotency",
+    "Instantiation",
     "LoggedEvent",
     "NeededTask",
     "OnFailure",
@@ -107,7 +118,9 @@ __all__ = [
     "ResultsAnswer",
     "RetryPolicy",
     "RunningTask",
+    "SaveAsTemplate",
     "SideEffects",
+    "SlowestTask",
     "StatusReason",
     "TakenResult",
     "Task",
@@ -120,6 +133,11 @@ __all__ = [
     "TaskStanding",
     "TaskStatus",
     "TaskUpdate",
+    "Template",
+    "TemplateCreate",
+    "TemplateRecord",
+    "TemplateSummary",
+    "TemplateVersionCreate",
     "WorkPacket",
     "to_dot",
     "to_mermaid",

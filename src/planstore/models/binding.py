@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from itertools import islice
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
 from pydantic_core import to_json
 
@@ -65,12 +65,38 @@ def bound(value: Any, outputs: Mapping[str, Any], *, max_bytes: int) -> Any:
         Unbound: outputs don't hold what is taken from them, or it is too much.
     """
     taken = {name: outputs[name] for name in references(value) if name in outputs}
-    if not taken:
-        return value
+    return filled(value, taken, max_bytes=max_bytes) if taken else value
+
+
+def filled(value: Any, held: Mapping[str, Any], *, max_bytes: int) -> Any:
+    """Return ``value`` with what it takes from ``held``, by the names there, as `bound` does.
+
+    Raises:
+        Unbound: as `bound` does.
+    """
     # All of it before anything is built, which may be a thousand times as large.
-    if faults := tuple(islice(_faults(value, taken, max_bytes), MAX_FAULTS)):
+    if faults := tuple(islice(_faults(value, held, max_bytes), MAX_FAULTS)):
         raise Unbound(faults)
-    return _filled(value, taken)
+    return _filled(value, held)
+
+
+class Placeholder(NamedTuple):
+    """Something in double braces, in a text."""
+
+    pointer: str
+    """Where the text stands."""
+    inside: str
+    """What stands in the braces."""
+    is_all: bool
+    """Whether the text is this and nothing else."""
+
+
+def placeholders(value: Any) -> Iterator[Placeholder]:
+    """Yield whatever stands in double braces in the texts of ``value``."""
+    for at, text in _texts(value):
+        parts = _split(text)
+        for inside in parts[1::2]:
+            yield Placeholder(_pointer(at), inside, _is_whole(parts))
 
 
 def _texts(value: Any) -> Iterator[tuple[tuple[object, ...], str]]:
@@ -194,7 +220,7 @@ def _too_much(inside: str, max_bytes: int) -> str:
 
 def _not_there(inside: str, index: int, held: Any) -> str:
     name, *path = inside.split(".")
-    place = f"the output of {shortened(name)!r}"
+    place = PARAMS if name == PARAMS else f"the output of {shortened(name)!r}"
     if index > 0:
         place = f"{shortened('.'.join(path[:index]))!r} in {place}"
     missing = shortened(path[index])

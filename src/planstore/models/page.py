@@ -11,6 +11,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 
 from planstore.errors import Fault, InvalidInput
 from planstore.models.fields import Timestamp
+from planstore.models.template import TEMPLATE_NAME
 
 T = TypeVar("T")
 
@@ -35,7 +36,10 @@ PlaceInTime = tuple[Timestamp, UUID]
 """Where a task stands among all: ``created_at``, ``id``."""
 
 PlaceAmongRevisions = tuple[Annotated[int, Field(ge=1, le=_MAX_INTEGER)]]
-"""Where a revision stands among those of its plan: its number."""
+"""Where a revision stands among those of its plan, or a version of its template: its number."""
+
+PlaceAmongTemplates = tuple[Annotated[str, Field(pattern=TEMPLATE_NAME)]]
+"""Where a template stands among all: its name."""
 
 SortName = Annotated[str, Field(max_length=40)]
 Number = Annotated[int, Field(ge=-_MAX_INTEGER, le=_MAX_INTEGER)]
@@ -50,7 +54,13 @@ PlaceAmongReady = tuple[SortName, Annotated[int, Field(ge=-(2**15), lt=2**15)], 
 """Where a task stands among those that are ready: `ready`, ``priority``, ``ready_at``, ``id``."""
 
 Place = (
-    PlaceInPlan | PlaceInTime | PlaceAmongRevisions | PlaceByTime | PlaceByNumber | PlaceAmongReady
+    PlaceInPlan
+    | PlaceInTime
+    | PlaceAmongRevisions
+    | PlaceAmongTemplates
+    | PlaceByTime
+    | PlaceByNumber
+    | PlaceAmongReady
 )
 
 PLACE_BY_TIME = TypeAdapter[PlaceByTime](PlaceByTime)
@@ -58,6 +68,7 @@ PLACE_BY_NUMBER = TypeAdapter[PlaceByNumber](PlaceByNumber)
 PLACE_AMONG_READY = TypeAdapter[PlaceAmongReady](PlaceAmongReady)
 PLACE_IN_PLAN = TypeAdapter[PlaceInPlan](PlaceInPlan)
 PLACE_IN_TIME = TypeAdapter[PlaceInTime](PlaceInTime)
+PLACE_AMONG_TEMPLATES = TypeAdapter[PlaceAmongTemplates](PlaceAmongTemplates)
 PLACE_AMONG_REVISIONS = TypeAdapter[PlaceAmongRevisions](PlaceAmongRevisions)
 
 

@@ -135,7 +135,9 @@ class Plan(Record):
     labels: list[str]
     """What the client files it under."""
     template: str | None
-    """The template that it was made of; null where it was made without one."""
+    """The name of the template that it was made of; null where it was made without one."""
+    template_version: int | None
+    """The version of that template."""
     auto_complete: bool
     """Whether the plan becomes `completed` or `failed` by itself."""
     on_failure: OnFailure
@@ -222,10 +224,11 @@ class PlanUpdate(Record):
     closed_at: Timestamp | MISSING | None = MISSING
     paused_at: Timestamp | MISSING | None = MISSING
     template: str | MISSING | None = MISSING
+    template_version: int | MISSING | None = MISSING
 
 
 PLAN_KEPT: Final = frozenset(
     {"id", "revision", "version", "created_at", "updated_at", "closed_at", "paused_at"}
-    | {"template"},
+    | {"template", "template_version"},
 )
 """The fields of a plan that only the service changes."""

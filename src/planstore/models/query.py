@@ -74,7 +74,7 @@ class PlanFilter(Record):
     plan_type: Texts | None = None
     """Its `plan_type`, as it is written."""
     template: Texts | None = None
-    """The template that it was made of."""
+    """The name of the template that it was made of."""
     label: LabelsAsked | None = None
     """It has all of these labels."""
     metadata: Parts | None = None

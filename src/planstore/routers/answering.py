@@ -16,11 +16,12 @@ if TYPE_CHECKING:
     from planstore.models.page import Page
     from planstore.models.plan import Plan
     from planstore.models.task import Task
+    from planstore.models.template import Template
 
 T = TypeVar("T")
 
 
-def one(item: Plan | Task, *, status: int = 200) -> Response:
+def one(item: Plan | Task | Template, *, status: int = 200) -> Response:
     """Answer an object whole, with its version as the ETag."""
     return whole(item, status=status, headers={"ETag": f'"{item.version}"'})
 

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated, Final
 
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import Field
 from starlette.requests import Request
 from starlette.responses import Response
 
-from planstore.errors import Fault, InvalidInput
-from planstore.models.fields import Moment, Record, shown
+from planstore.models.fields import Moment, Record
 from planstore.models.history import PlanDiff, Revision, WholeRevision
 from planstore.models.page import DEFAULT_LIMIT
 from planstore.models.revision import RevisionNumber
@@ -17,8 +16,6 @@ from planstore.routers import answering, reading
 from planstore.routers.context import context_of
 from planstore.routers.endpoint import Endpoint
 from planstore.routers.reading import NoQuery
-
-_NUMBER: Final = TypeAdapter[int](RevisionNumber)
 
 
 class MomentQuery(Record):
@@ -65,22 +62,8 @@ async def get_revision(request: Request) -> Response:
     """
     reading.parse_query(request, NoQuery)
     plan_id = reading.parse_id(request, "plan_id")
-    number = _parse_number(request)
+    number = reading.parse_number(request, "revision")
     return answering.whole(await context_of(request).store.get_revision(plan_id, number))
-
-
-def _parse_number(request: Request) -> int:
-    """Return the number of the revision in the path.
-
-    Raises:
-        InvalidInput: it isn't one.
-    """
-    text = request.path_params["revision"]
-    try:
-        return _NUMBER.validate_python(text)
-    except ValidationError:
-        fault = Fault("{revision}", f"it isn't the number of a revision; it is {shown(text)}")
-        raise InvalidInput("revision in the path isn't a number", faults=(fault,)) from None
 
 
 async def compare_revisions(request: Request) -> Response:

@@ -2,34 +2,31 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections import Counter
-from itertools import chain, islice, zip_longest
-from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar, cast, get_args, get_origin
+from itertools import chain, islice
+from typing import TYPE_CHECKING, Any, Final, TypeVar, cast, get_args, get_origin
 from urllib.parse import parse_qsl
 from uuid import UUID
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic_core import from_json
 
 from planstore.errors import BodyTooLarge, Fault, InvalidInput, MalformedBody
+from planstore.models.faults import refusal, unfit, unknown_name
 from planstore.models.fields import (
     MAX_FAULTS,
     NO_VERSION,
     Record,
     json_faults,
     pointer_part,
-    shortened,
     shown,
 )
 from planstore.models.idempotency import Idempotency
+from planstore.models.revision import RevisionNumber
 from planstore.routers.context import context_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
-
-    from pydantic_core import ErrorDetails
     from starlette.requests import Request
 
     from planstore.models.fields import Limits
@@ -38,11 +35,7 @@ M = TypeVar("M", bound=BaseModel)
 
 _ETAG: Final = re.compile(r'(?:W/)?"([\x21\x23-\x7e]*)"')
 _MAX_DIGITS: Final = 18
-_MEMBER: Final = re.compile(r"<\w+\.\w+: ('\w+')>")
-"""How pydantic writes a member of an enum."""
-_TAG: Final = re.compile(r"'(\w+)'")
-"""How pydantic lists the members of a union."""
-_REQUIRED: Final = "it is required, and isn't given"
+_NUMBER: Final = TypeAdapter[int](RevisionNumber)
 _LARGE: Final = 64 * 1024
 """Bytes from which a body is worth a look before it is read."""
 
@@ -114,11 +107,12 @@ def parse_body(body: bytes, model: type[M], *, limits: Limits) -> M:
             why = str(details[0].get("ctx", {}).get("error", "it can't be parsed"))
             raise MalformedBody(f"the body is not JSON: {why}") from None
         content = from_json(body)
-        unfit = (fault for detail in details for fault in _faults(detail, content, model))
         # A field of the wrong shape isn't looked into by its model; what can't be kept is said
         # all the same. The body itself is one level above its fields.
         unkept = (Fault(at, why) for at, why in json_faults(content, limits.json_depth + 1))
-        raise _invalid(islice(chain(unfit, unkept), MAX_FAULTS), f"{model.__name__} has") from None
+        raise refusal(
+            islice(chain(unfit(error, content, model), unkept), MAX_FAULTS), f"{model.__name__} has"
+        ) from None
 
 
 def _refuse_flood(body: bytes, model: type[BaseModel]) -> None:
@@ -132,10 +126,10 @@ def _refuse_flood(body: bytes, model: type[BaseModel]) -> None:
             name for name in cast("dict[str, Any]", content) if name not in model.model_fields
         )
         faults = (
-            Fault(f"/{pointer_part(name)}", _unknown(name, model.model_fields))
+            Fault(f"/{pointer_part(name)}", unknown_name(name, model.model_fields))
             for name in islice(unknown, MAX_FAULTS)
         )
-        raise _invalid(faults, f"{model.__name__} has")
+        raise refusal(faults, f"{model.__name__} has")
 
 
 def parse_query(request: Request, model: type[M]) -> M:
@@ -159,127 +153,16 @@ def parse_query(request: Request, model: type[M]) -> M:
     except ValidationError as error:
         faults += [
             Fault("?" + fault.pointer.removeprefix("/"), fault.detail)
-            for detail in error.errors(include_url=False, include_input=False)
-            for fault in _faults(detail, values, model)
+            for fault in unfit(error, values, model)
         ]
     else:
         if not faults:
             return query
-    raise _invalid(faults[:MAX_FAULTS], "the query has")
+    raise refusal(faults[:MAX_FAULTS], "the query has")
 
 
 def _is_list(annotation: Any) -> bool:
     return get_origin(annotation) is list or any(_is_list(each) for each in get_args(annotation))
-
-
-def _invalid(faults: Iterable[Fault], subject: str) -> InvalidInput:
-    # A union reports each of its members; one fault per place is enough.
-    unique = tuple({fault.pointer: fault for fault in reversed([*faults])}.values())[::-1]
-    count = "a fault" if len(unique) == 1 else f"{len(unique)} faults"
-    first = unique[0]
-    return InvalidInput(
-        f"{subject} {count}: {first.pointer or 'the body'}: {first.detail}", faults=unique
-    )
-
-
-def _faults(detail: ErrorDetails, content: Any, model: type[BaseModel]) -> Iterable[Fault]:
-    path, value = _locate(detail["loc"], content)
-    pointer = "".join(f"/{pointer_part(part)}" for part in path)
-    match detail["type"]:
-        case "extra_forbidden":
-            known = _model_at(model, path, content).model_fields
-            names = (field.alias or name for name, field in known.items())
-            yield Fault(pointer, _unknown(str(path[-1]), names))
-        case "missing":
-            name = pointer_part(detail["loc"][-1])
-            yield Fault(f"{pointer}/{name}", _REQUIRED)
-        case "union_tag_not_found" | "union_tag_invalid":
-            tag = detail.get("ctx", {})["discriminator"].strip("'")
-            known = _TAG.findall(detail.get("ctx", {}).get("expected_tags", ""))
-            yield Fault(f"{pointer}/{tag}", _untold(value.get(tag), known))
-        case "not_kept":
-            context = detail.get("ctx", {})
-            for inner, why in cast("list[tuple[str, str]]", context["faults"]):
-                yield Fault(pointer + inner, why)
-        case _:
-            message = _MEMBER.sub(r"\1", detail["msg"])
-            yield Fault(pointer, f"{_uncapitalised(message)}; it is {shown(value)}")
-
-
-def _locate(loc: Sequence[int | str], content: Any) -> tuple[list[int | str], Any]:
-    """Follow ``loc`` in the input, without what isn't there: the members of a union are named."""
-    path: list[int | str] = []
-    for part, following in zip_longest(loc, loc[1:]):
-        match content:
-            case dict() if part in content and not _is_tag(part, following, content):
-                content = cast("dict[int | str, Any]", content)[part]
-            case list() if isinstance(part, int) and part < len(cast("list[Any]", content)):
-                content = cast("list[Any]", content)[part]
-            case _:
-                continue
-        path.append(part)
-    return path, content
-
-
-def _is_tag(part: int | str, following: int | str | None, content: Any) -> bool:
-    """Whether it is the name of a union's member rather than of a field that is unknown there."""
-    return part in content.values() and following in content
-
-
-def _model_at(model: type[BaseModel], path: Sequence[int | str], content: Any) -> type[BaseModel]:
-    """Follow ``path`` into the models of a list's items: an unknown field is one of theirs.
-
-    What a model that is a list by itself holds is called `root` by pydantic. Of a union it is the
-    member that the input names.
-    """
-    members = [model]
-    for part in path[:-1]:
-        fields = _meant(members, content).model_fields
-        content = content[part]
-        field = fields.get(str(part)) or fields.get("root")
-        members = ([*_models_in(field.annotation)] if field else []) or members
-    return _meant(members, content)
-
-
-def _meant(members: Sequence[type[BaseModel]], content: Any) -> type[BaseModel]:
-    """Return the member of a union whose constant fields are as in the input; else the first."""
-    if not isinstance(content, dict):
-        return members[0]
-    given = cast("dict[str, Any]", content)
-    for member in members:
-        constants = {
-            name: get_args(field.annotation)
-            for name, field in member.model_fields.items()
-            if get_origin(field.annotation) is Literal
-        }
-        if all(given.get(name) in allowed for name, allowed in constants.items()):
-            return member
-    return members[0]
-
-
-def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        yield annotation
-    for inner in get_args(annotation):
-        yield from _models_in(inner)
-
-
-def _uncapitalised(sentence: str) -> str:
-    """Begin within a sentence, unless with a name such as UUID."""
-    return sentence if sentence[1:2].isupper() else sentence[:1].lower() + sentence[1:]
-
-
-def _unknown(name: str, known: Iterable[str]) -> str:
-    known = list(known)
-    near = difflib.get_close_matches(shortened(name), known, n=1)
-    hint = f"did you mean {near[0]!r}?" if near else f"known are: {', '.join(known) or 'none'}"
-    return f"it is unknown; {hint}"
-
-
-def _untold(tag: Any, known: Sequence[str]) -> str:
-    if tag is None:
-        return f"it is required; known are: {', '.join(known)}" if known else _REQUIRED
-    return _unknown(tag, known) if isinstance(tag, str) else f"it is unknown; it is {shown(tag)}"
 
 
 def parse_id(request: Request, name: str) -> UUID:
@@ -294,6 +177,20 @@ def parse_id(request: Request, name: str) -> UUID:
     except ValueError:
         fault = Fault(f"{{{name}}}", f"it isn't a UUID; it is {shown(text)}")
         raise InvalidInput(f"{name} in the path isn't a UUID", faults=(fault,)) from None
+
+
+def parse_number(request: Request, name: str) -> int:
+    """Return the number of a revision, or of a version, in the path.
+
+    Raises:
+        InvalidInput: it isn't one.
+    """
+    text = request.path_params[name]
+    try:
+        return _NUMBER.validate_python(text)
+    except ValidationError:
+        fault = Fault(f"{{{name}}}", f"it isn't the number of a {name}; it is {shown(text)}")
+        raise InvalidInput(f"{name} in the path isn't a number", faults=(fault,)) from None
 
 
 def parse_if_match(request: Request) -> int | None:

@@ -20,6 +20,7 @@ from planstore.services.store.relays import Relays
 from planstore.services.store.revisions import Revisions
 from planstore.services.store.statistics import Statistics
 from planstore.services.store.tasks import Tasks
+from planstore.services.store.templates import Templates
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
@@ -34,7 +35,16 @@ logger = logging.getLogger("planstore")
 
 
 class PlanStore(
-    Plans, Tasks, Dependencies, Revisions, Insight, Events, Relays, Evaluations, Statistics
+    Plans,
+    Tasks,
+    Dependencies,
+    Revisions,
+    Insight,
+    Events,
+    Relays,
+    Evaluations,
+    Statistics,
+    Templates,
 ):
     """Execution plans and their tasks on one PostgreSQL.
 

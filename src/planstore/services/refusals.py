@@ -17,9 +17,11 @@ from planstore.errors import (
     StaleClaim,
     TaskNeeded,
     TasksRunning,
+    TemplateArchived,
     VersionMismatch,
 )
 from planstore.models.fields import NO_VERSION, shortened
+from planstore.models.graph import nearest
 from planstore.models.plan import PLAN_LIFECYCLE, PlanStatus
 from planstore.models.task import (
     DERIVED_REASONS,
@@ -59,6 +61,24 @@ def no_plan(plan_id: UUID) -> NotFound:
 
 def no_task(task_id: UUID) -> NotFound:
     return NotFound(f"there is no task {task_id}")
+
+
+def no_template(name: str, known: Iterable[str]) -> NotFound:
+    near = nearest(name, known)
+    hint = f"; did you mean {near!r}?" if near else ""
+    return NotFound(f"there is no template {shortened(name)!r}{hint}")
+
+
+def no_version(name: str, version: int, *, latest: int) -> NotFound:
+    return NotFound(f"template {name!r} has no version {version}; it has 1 to {latest}")
+
+
+def template_archived(name: str, *, wish: str) -> TemplateArchived:
+    return TemplateArchived(f"cannot {wish}: template {name!r} is archived; restore it first")
+
+
+def template_mismatch(name: str, *, latest: int, expected: int) -> VersionMismatch:
+    return _mismatch("template", repr(name), latest, expected)
 
 
 def plan_closed(plan_id: UUID, *, wish: str) -> PlanClosed:
@@ -232,7 +252,7 @@ def _claimed(task_id: UUID, worker_id: str | None, *, wish: str) -> Claimed:
     )
 
 
-def _mismatch(noun: str, which: UUID, version: int, expected: int | None) -> VersionMismatch:
+def _mismatch(noun: str, which: UUID | str, version: int, expected: int | None) -> VersionMismatch:
     other = "the one that was expected" if expected == NO_VERSION else f"{expected}"
     return VersionMismatch(
         f"{noun} {which} is at version {version}, not {other}: read it again and decide anew"
@@ -251,6 +271,8 @@ def of_violation(error: UniqueViolationError) -> Exception:
             return AlreadyExists(f"there is a plan {values} already")
         case "tasks_pkey" | "tasks_id_key" | "task_states_pkey":
             return AlreadyExists(f"there is a task {values.rpartition(', ')[2]} already")
+        case "templates_pkey":
+            return AlreadyExists(f"there is a template {values!r} already")
         case "tasks_name_key":
             plan, _, name = values.partition(", ")
             return AlreadyExists(f"plan {plan} has a task named {name!r} already")

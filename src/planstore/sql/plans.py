@@ -48,8 +48,8 @@ _CREATE: Final = f"""
 with created as (
   insert into planstore.plans
     (id, goal_id, agent_id, plan_type, steps, status, current_step, metadata, auto_complete,
-    on_failure, max_parallel_tasks, retry_policy, labels)
-  values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)
+    on_failure, max_parallel_tasks, retry_policy, labels, template, template_version)
+  values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)
   returning {", ".join(_PLAN)}
 ),
 recorded as (
@@ -67,18 +67,23 @@ worded as (
 ),
 kept as (
   insert into planstore.idempotency_keys (scope, key, fingerprint, response)
-  select $14::text, $15::text, $16::bytea, row_to_json(c)
+  select $16::text, $17::text, $18::bytea, row_to_json(c)
   from created c
-  where $14::text is not null
+  where $16::text is not null
 )
 select {", ".join(_PLAN)} from created
 """
 
 
 async def create(
-    conn: Connection, plan: PlanCreate, *, plan_id: UUID, key: RequestKey | None
+    conn: Connection,
+    plan: PlanCreate,
+    *,
+    plan_id: UUID,
+    key: RequestKey | None,
+    template: tuple[str, int] | None = None,
 ) -> Row:
-    """Make a plan."""
+    """Make a plan; ``template``: the name and the version of that of which it is made."""
     row = await conn.fetchrow(
         _CREATE,
         plan_id,
@@ -94,6 +99,7 @@ async def create(
         plan.max_parallel_tasks,
         plan.retry_policy,
         plan.labels,
+        *(template or (None, None)),
         *(key.row if key else (None, None, None)),
     )
     assert row is not None
@@ -242,8 +248,8 @@ changed as (
 ),
 answer as materialized (
   select
-    p.id, p.template, p.revision, p.created_at, {columns((name for name, _ in _FIELDS), of="w")},
-    w.closed_at,
+    p.id, p.template, p.template_version, p.revision, p.created_at,
+    {columns((name for name, _ in _FIELDS), of="w")}, w.closed_at,
     coalesce(n.version, p.version) as version,
     coalesce(n.updated_at, p.updated_at) as updated_at
   from judged j

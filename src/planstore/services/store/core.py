@@ -15,6 +15,7 @@ from planstore.services.replanning import Replanning
 from planstore.services.statistics import Counting
 from planstore.services.streaming import Feed
 from planstore.services.tailing import Horizon
+from planstore.services.templates import Templating
 from planstore.services.wakeups import Wakeups
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ class Core:
         self._edits = TaskEdits(database, self._wakeups)
         self._bulk = BulkChanges(database, self._writes, self._wakeups)
         self._replanning = Replanning(database, self._wakeups)
+        self._templating = Templating(database, self._wakeups, limits)
         self._horizon = Horizon(database)
         self._feed = Feed(database, self._horizon)
         self._counting = Counting(database)

@@ -14,7 +14,7 @@ from planstore.models.page import DEFAULT_LIMIT
 from planstore.models.plan import PLAN_KEPT, Plan, PlanCreate, PlanUpdate
 from planstore.models.query import PlanFilter
 from planstore.models.task import TASK_LIST, Task
-from planstore.services import deleting, finding, following, history, refusals, steering
+from planstore.services import creating, deleting, finding, following, history, refusals, steering
 from planstore.services.placing import new_tasks
 from planstore.services.store.answers import nothing, plan_of
 from planstore.services.store.core import Core
@@ -50,26 +50,11 @@ class Plans(Core):
         plan_id = plan.id or uuid7()
         key = idempotency and idempotency.of("create_plan", plan)
 
-        async def alone() -> Plan:
-            async with self._database.connection() as conn:
-                return plan_of(await plans.create(conn, plan, plan_id=plan_id, key=key))
-
-        async def with_tasks() -> Plan:
-            drafts = (
-                expanded(plan.steps, plan_type=plan.plan_type, limits=self._limits)
-                if plan.expand
-                else []
+        async def work() -> Plan:
+            return await creating.create_plan(
+                self._database, self._wakeups, plan, plan_id=plan_id, key=key, limits=self._limits
             )
-            new = new_tasks(plan_id, [*drafts, *plan.tasks])
-            async with self._database.transaction() as conn:
-                await plans.create(conn, plan, plan_id=plan_id, key=None)
-                await tasks.expect_many(conn)
-                await following.add_tasks(conn, await following.lock(conn, plan_id), new)
-                made = await _as_it_is_now(conn, plan_id, key=key)
-            self._wakeups.hint()
-            return made
 
-        work = with_tasks if plan.tasks or plan.expand else alone
         return await self._writes.do(work, key=key, replay=Plan.model_validate)
 
     async def expand_plan(
@@ -175,7 +160,7 @@ class Plans(Core):
                 conn, plan_id, changes, expected_version=expected_version
             )
             _changed_plan(rows, plan_id, changes, expected=expected_version)
-            changed = await _as_it_is_now(conn, plan_id, key=key)
+            changed = await creating.as_it_is_now(conn, plan_id, key=key)
         self._wakeups.hint()
         return changed
 
@@ -275,7 +260,7 @@ class Plans(Core):
         async def work() -> Plan:
             async with self._database.transaction() as conn:
                 await act(conn, await following.lock(conn, plan_id))
-                plan = await _as_it_is_now(conn, plan_id, key=key)
+                plan = await creating.as_it_is_now(conn, plan_id, key=key)
             self._wakeups.hint()
             return plan
 
@@ -306,16 +291,6 @@ class Plans(Core):
             offset=offset,
             cursor=cursor,
         )
-
-
-async def _as_it_is_now(conn: Connection, plan_id: UUID, *, key: RequestKey | None) -> Plan:
-    """Return a plan with all that followed from a change, and keep it under the request's key."""
-    row = await plans.get(conn, plan_id)
-    assert row is not None
-    plan = plan_of(row)
-    if key is not None:
-        await keys.keep(conn, key, plan.model_dump(mode="json"))
-    return plan
 
 
 def _changed_plan(
