@@ -40,7 +40,7 @@ async def test_a_claim_hands_over_all_that_a_worker_needs(
 async def test_a_run_that_fails_is_tried_again_and_one_that_is_released_not_counted(
     store: PlanStore,
 ) -> None:
-    plan = await plan_of(store, retry_policy={"max_retries": 1, "delay_seconds": 0})
+    plan = await plan_of(store, retry_policy={"max_retries": 1})
     await task_of(store, plan)
     (packet,) = await claim(store, plan=plan)
     assert (await release(store, packet)).status == S.PENDING
