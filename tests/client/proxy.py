@@ -37,7 +37,8 @@ class Proxy:
     async def before(cls, port: int) -> AsyncGenerator[Self]:
         proxy = cls(port)
         listening = await asyncio.start_server(proxy._serve, "127.0.0.1", 0)
-        proxy.url = "http://127.0.0.1:{}".format(listening.sockets[0].getsockname()[1])
+        _, own_port = listening.sockets[0].getsockname()
+        proxy.url = f"http://127.0.0.1:{own_port}"
         try:
             yield proxy
         finally:

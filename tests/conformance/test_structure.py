@@ -8,6 +8,7 @@ from planstore.models import Condition, DependenciesUpdate
 from planstore.models.revision import (
     AddTask,
     ChangeTask,
+    Operation,
     RemoveTask,
     ReorderTasks,
     RevisionDraft,
@@ -44,7 +45,7 @@ async def test_a_plan_is_changed_while_it_runs_and_tells_what_differs(
     plan = await plan_of(store)
     batch = {"plan_id": plan.id, "tasks": [{"name": name, "description": name} for name in "abc"]}
     await store.create_tasks(TaskBatch.model_validate(batch))
-    operations = [
+    operations: list[Operation] = [
         AddTask.model_validate({"task": {"name": "d", "description": "d"}}),
         ChangeTask.model_validate({"task": "a", "set": {"priority": 3}}),
         RemoveTask(task="b"),
