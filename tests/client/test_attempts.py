@@ -69,16 +69,19 @@ def test_an_error_comes_back_from_a_problem_as_it_was(code: str) -> None:
 
 @asynccontextmanager
 async def _seen(
-    url: str, answer: httpx2.Response
+    url: str, *answers: httpx2.Response | httpx2.RequestError, retry_for: float = 0.0
 ) -> AsyncGenerator[tuple[AsyncPlanStoreClient, list[httpx2.Request]]]:
-    """A client whose requests are looked at and answered here."""
+    """A client whose requests are looked at and answered here, from the last answer on alike."""
     requests: list[httpx2.Request] = []
 
     def handle(request: httpx2.Request) -> httpx2.Response:
         requests.append(request)
+        answer = answers[min(len(requests), len(answers)) - 1]
+        if isinstance(answer, httpx2.RequestError):
+            raise answer
         return answer
 
-    access = Access.to(url, api_key=KEY, timeout=7.0, retry_for=0.0, pool_size=1)
+    access = Access.to(url, api_key=KEY, timeout=7.0, retry_for=retry_for, pool_size=1)
     transport = httpx2.MockTransport(handle)
     async with httpx2.AsyncClient(transport=transport, **access.options) as http:
         yield AsyncPlanStoreClient(http, access), requests
@@ -109,6 +112,27 @@ async def test_writes_bear_a_key_of_their_own_unless_they_are_given_one() -> Non
     keys = [each.headers.get("Idempotency-Key") for each in requests]
     assert len({*keys}) == 4
     assert keys[2:] == ["mine", None]
+
+
+@pytest.mark.parametrize(
+    ("first", "is_unknown"),
+    [
+        (httpx2.ReadTimeout("no answer"), True),
+        (httpx2.Response(504), True),
+        (httpx2.ConnectError("refused"), False),
+        (httpx2.Response(429), False),
+    ],
+)
+async def test_who_gives_up_is_told_of_a_first_attempt_that_may_have_been_done(
+    first: httpx2.Response | httpx2.RequestError, *, is_unknown: bool
+) -> None:
+    refused = httpx2.ConnectError("refused")
+    async with _seen("http://host", first, refused, retry_for=0.3) as (store, requests):
+        with pytest.raises(Unavailable) as info:
+            await store.create_plan(PlanCreate())
+        key = requests[0].headers["Idempotency-Key"]
+        assert len(requests) > 1
+        assert (f"repeat it with the idempotency key '{key}'" in str(info.value)) == is_unknown
 
 
 async def test_what_a_newer_server_adds_is_passed_over() -> None:

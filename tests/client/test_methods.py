@@ -9,6 +9,7 @@ import pytest
 from planstore.client import AsyncPlanStoreClient, PlanStoreClient
 from planstore.services.plan_store import PlanStore
 from tools.write_client import BY_HAND, CLIENT, FACES, LEFT_OUT, written
+from tools.write_docs import DOCS
 
 _PUBLIC = {name for name in dir(PlanStore) if not name.startswith("_")}
 
@@ -23,6 +24,11 @@ def test_every_method_is_on_the_client_or_left_out_for_a_reason(client: type) ->
     public = {name for name in dir(client) if not name.startswith("_")}
     assert public | LEFT_OUT.keys() == _PUBLIC
     assert not public & LEFT_OUT.keys()
+
+
+def test_the_page_names_what_is_left_out() -> None:
+    page = (DOCS / "client.md").read_text("utf-8")
+    assert [name for name in LEFT_OUT if f"`{name}`" not in page] == []
 
 
 @pytest.mark.parametrize("client", [AsyncPlanStoreClient, PlanStoreClient])
