@@ -11,6 +11,7 @@ from starlette.middleware.cors import CORSMiddleware
 
 from planstore import __version__
 from planstore.metrics import Metrics
+from planstore.models.problem import Problem
 from planstore.routers import problems
 from planstore.routers.bulk import BULK_ENDPOINTS
 from planstore.routers.claims import CLAIM_ENDPOINTS
@@ -24,7 +25,6 @@ from planstore.routers.history import HISTORY_ENDPOINTS
 from planstore.routers.insight import INSIGHT_ENDPOINTS
 from planstore.routers.metrics import METRICS_ENDPOINTS
 from planstore.routers.plans import PLAN_ENDPOINTS
-from planstore.routers.problems import Problem
 from planstore.routers.revisions import REVISION_ENDPOINTS
 from planstore.routers.statistics import STATISTICS_ENDPOINTS
 from planstore.routers.tasks import TASK_ENDPOINTS

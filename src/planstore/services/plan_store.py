@@ -18,7 +18,7 @@ from planstore.services.store.insight import Insight
 from planstore.services.store.plans import Plans
 from planstore.services.store.relays import Relays
 from planstore.services.store.revisions import Revisions
-from planstore.services.store.statistics import Statistics
+from planstore.services.store.statistics import Figures
 from planstore.services.store.tasks import Tasks
 from planstore.services.store.templates import Templates
 
@@ -43,7 +43,7 @@ class PlanStore(
     Events,
     Relays,
     Evaluations,
-    Statistics,
+    Figures,
     Templates,
 ):
     """Execution plans and their tasks on one PostgreSQL.

@@ -9,13 +9,19 @@ from planstore.services.metering import Meters
 from planstore.services.store.core import Core
 
 if TYPE_CHECKING:
-    from planstore.models import statistics as models
+    from planstore.models.statistics import (
+        Standing,
+        Statistics,
+        StatisticsQuery,
+        Timeline,
+        TimelineQuery,
+    )
 
 
-class Statistics(Core):
+class Figures(Core):
     """The methods of `PlanStore` that tell what became of tasks, and how busy the store is."""
 
-    async def get_statistics(self, query: models.StatisticsQuery) -> models.Statistics:
+    async def get_statistics(self, query: StatisticsQuery) -> Statistics:
         """Return what became of tasks over a time, and by the values of a dimension.
 
         Told is what was counted, see `count_events`; a server counts all the time.
@@ -25,7 +31,7 @@ class Statistics(Core):
         """
         return await statistics.get(self._database, query)
 
-    async def get_timeline(self, query: models.TimelineQuery) -> models.Timeline:
+    async def get_timeline(self, query: TimelineQuery) -> Timeline:
         """Return what became of tasks over a time, span by span.
 
         Raises:
@@ -33,7 +39,7 @@ class Statistics(Core):
         """
         return await statistics.timeline(self._database, query)
 
-    async def get_standing(self) -> models.Standing:
+    async def get_standing(self) -> Standing:
         """Return how many tasks stand where, what is ready, and what became of tasks so far."""
         return await statistics.standing(self._database)
 
