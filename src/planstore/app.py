@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from fastapi import FastAPI
 from pydantic.json_schema import models_json_schema
 from starlette.middleware.cors import CORSMiddleware
+from starlette.routing import Route
 
 from planstore import __version__
 from planstore.metrics import Metrics
@@ -31,7 +32,11 @@ from planstore.routers.tasks import TASK_ENDPOINTS
 from planstore.routers.templates import TEMPLATE_ENDPOINTS
 
 if TYPE_CHECKING:
+    from planstore.mcp_app import McpApp
     from planstore.routers.context import Context
+
+MCP_PATH: Final = "/mcp"
+"""Where language models' tools are served."""
 
 # What comes first is found first: literal paths such as /tasks/claim before /tasks/{task_id}, and
 # the paths of tasks that lie below /plans/ before those of plans.
@@ -64,13 +69,15 @@ header leads to the next page.
 def create_app(
     context: Context | None,
     admission: Admission | None = None,
+    *,
     metrics: Metrics | None = None,
+    mcp: McpApp | None = None,
 ) -> FastAPI:
     """Make the application.
 
     ``context``: the store that it serves; None where only its documentation is wanted.
     ``admission``: whom it lets in; anybody on this origin if left out. ``metrics``: what counts its
-    requests.
+    requests. ``mcp``: the tools for language models.
     """
     admission = admission or Admission()
     app = FastAPI(
@@ -90,6 +97,8 @@ def create_app(
     app.state.context = context
     problems.install(app)
     mount(app, ENDPOINTS)
+    if mcp is not None:
+        app.routes.append(Route(MCP_PATH, mcp))
     app.add_middleware(Gate, admission)
     if admission.allowed_origins:
         app.add_middleware(

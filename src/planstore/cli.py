@@ -36,6 +36,8 @@ DataDir = Annotated[
     typer.Option(help="Where the embedded PostgreSQL keeps its data.", show_default=False),
 ]
 
+DEFAULT_URL: Final = "http://localhost:8011"
+
 EXIT_FAILURE: Final = 1
 
 
@@ -102,6 +104,25 @@ def _print_welcome(listening: Listening) -> None:
     if not listening.asks_for_key:
         console.print(f"    open {url}/docs")
     console.print("  Ctrl-C stops it.", style="dim")
+
+
+@app.command()
+def mcp(
+    *,
+    url: Annotated[str, typer.Option(envvar="PLANSTORE_URL", help="The server.")] = DEFAULT_URL,
+    api_key: Annotated[
+        str | None, typer.Option(envvar="PLANSTORE_API_KEY", help="Its key.", show_default=False)
+    ] = None,
+) -> None:
+    """Serve a language model's tools over standard input and output (MCP)."""
+    from planstore.client import AsyncPlanStoreClient
+    from planstore.mcp_server import serve_stdio
+
+    async def work() -> None:
+        async with AsyncPlanStoreClient.open(url, api_key=api_key) as store:
+            await serve_stdio(store)
+
+    asyncio.run(work())
 
 
 @app.command()

@@ -19,6 +19,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from planstore.app import create_app
 from planstore.embedded import EmbeddedPostgres, default_data_dir
 from planstore.errors import MalformedRequest, PlanStoreError, SetupError
+from planstore.mcp_app import McpApp
 from planstore.metrics import Metrics
 from planstore.models.fields import Limits
 from planstore.routers.context import Context
@@ -242,8 +243,9 @@ async def _serve(
             max_batch_body=settings.max_batch_body_bytes,
         )
         metrics = Metrics(store)
+        mcp = McpApp(store, max_body=settings.max_body_bytes)
         config = uvicorn.Config(
-            create_app(context, admission, metrics),
+            create_app(context, admission, metrics=metrics, mcp=mcp),
             http=_Protocol,
             ws="none",
             lifespan="off",
@@ -262,6 +264,7 @@ async def _serve(
             _count_events(store),
             metrics.watch_loop(),
             _prune(store, settings.kept),
+            mcp.run(),
         ]
         if postgres is not None:
             chores.append(_keep_running(postgres))

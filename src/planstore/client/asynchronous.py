@@ -413,6 +413,14 @@ class AsyncPlanStoreClient(AsyncConnection):
         """
         return await self._do(calls.claim_tasks(request), idempotency=idempotency)
 
+    async def list_claims(self, worker_id: str) -> list[WorkPacket]:
+        """Return the tasks that a worker holds, as they were handed out to it, oldest first.
+
+        For a worker that was started anew and goes on with what it had: up to 1,000. A name that
+        nobody claims by holds nothing.
+        """
+        return await self._do(calls.list_claims(worker_id))
+
     async def heartbeat(self, heartbeat: Heartbeat) -> HeartbeatAnswer:
         """Renew claims, each for as long as it was made for, and say which are lost or to stop."""
         return await self._do(calls.heartbeat(heartbeat))

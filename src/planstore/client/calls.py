@@ -215,6 +215,10 @@ def claim_tasks(request: ClaimRequest) -> Call[list[WorkPacket]]:
     return Call(POST, "/tasks/claim", _handed_out, body=request, wait=request.wait_seconds)
 
 
+def list_claims(worker_id: str) -> Call[list[WorkPacket]]:
+    return Call(GET, "/tasks/claims", _handed_out, query={"worker_id": worker_id})
+
+
 def heartbeat(heartbeat: Heartbeat) -> Call[HeartbeatAnswer]:
     return Call(POST, "/tasks/heartbeat", call.one(HeartbeatAnswer), body=heartbeat)
 

@@ -407,6 +407,14 @@ class PlanStoreClient(Connection):
         """
         return self._do(calls.claim_tasks(request), idempotency=idempotency)
 
+    def list_claims(self, worker_id: str) -> list[WorkPacket]:
+        """Return the tasks that a worker holds, as they were handed out to it, oldest first.
+
+        For a worker that was started anew and goes on with what it had: up to 1,000. A name that
+        nobody claims by holds nothing.
+        """
+        return self._do(calls.list_claims(worker_id))
+
     def heartbeat(self, heartbeat: Heartbeat) -> HeartbeatAnswer:
         """Renew claims, each for as long as it was made for, and say which are lost or to stop."""
         return self._do(calls.heartbeat(heartbeat))

@@ -19,6 +19,7 @@ from planstore.models.claim import (
     Results,
     ResultsAnswer,
 )
+from planstore.models.fields import Record, ShortText
 from planstore.routers import answering, reading
 from planstore.routers.context import context_of
 from planstore.routers.endpoint import Endpoint
@@ -43,6 +44,20 @@ async def claim_tasks(request: Request) -> Response:
     claim, key = await reading.read_command(request, ClaimRequest)
     work = context_of(request).store.claim_tasks(claim, idempotency=key)
     packets = await while_present(request, work, claim)
+    return answering.whole(ClaimAnswer.model_construct(tasks=packets))
+
+
+class ClaimsQuery(Record):
+    """Whose claims to answer."""
+
+    worker_id: ShortText
+    """Who holds them."""
+
+
+async def list_claims(request: Request) -> Response:
+    """Answer what a worker holds, as it was handed out: for one that was started anew."""
+    query = reading.parse_query(request, ClaimsQuery)
+    packets = await context_of(request).store.list_claims(query.worker_id)
     return answering.whole(ClaimAnswer.model_construct(tasks=packets))
 
 
@@ -109,6 +124,14 @@ CLAIM_ENDPOINTS: Final = (
         body=ClaimRequest,
         headers=("Idempotency-Key",),
         refusals=(409,),
+    ),
+    Endpoint(
+        "GET",
+        "/tasks/claims",
+        list_claims,
+        tag="claims",
+        answer=ClaimAnswer,
+        query=ClaimsQuery,
     ),
     Endpoint(
         "POST",

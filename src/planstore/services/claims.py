@@ -11,6 +11,7 @@ from pydantic_core import to_jsonable_python
 from planstore.models.binding import Unbound, bound
 from planstore.models.claim import (
     MAX_BOUND_INPUT,
+    MAX_CLAIMS,
     PACKETS,
     ClaimRequest,
     EndedTask,
@@ -153,6 +154,19 @@ class Claims:
                 packets.append(_packet(row, needed, resolved))
                 self._turns.note(row["id"], row["plan_id"])
         return packets, unbound
+
+    async def held(self, worker_id: str) -> list[WorkPacket]:
+        """Return what a worker holds, as it was handed out to it."""
+        packets: list[WorkPacket] = []
+        async with self._database.connection() as conn:
+            for row in await tasks.held(conn, worker_id, limit=MAX_CLAIMS):
+                needed: list[dict[str, Any]] = row["dependencies"] or []
+                try:
+                    resolved = await _resolved(conn, row, needed)
+                except Unbound:  # an output was edited since
+                    resolved = row["input_data"]
+                packets.append(_packet(row, needed, resolved))
+        return packets
 
     async def renew(self, heartbeat: Heartbeat) -> HeartbeatAnswer:
         """Renew claims, and say which are lost and which are to stop."""
@@ -354,8 +368,7 @@ def _binding_error(row: Row, error: Unbound) -> Ending:
 def _packet(
     row: Row, needed: Sequence[dict[str, Any]], resolved: dict[str, Any] | None
 ) -> WorkPacket:
-    packet = dict(row)
-    del packet["was_ready_at"]
+    packet = {name: value for name, value in row.items() if name != "was_ready_at"}
     packet["resolved_input"] = resolved
     packet["dependencies"] = needed
     packet["previous_attempts"] = row["previous_attempts"] or []

@@ -44,6 +44,14 @@ class Runs(Core):
         key = idempotency and idempotency.of("claim_tasks", request)
         return await self._claims.claim(request, key=key)
 
+    async def list_claims(self, worker_id: str) -> list[WorkPacket]:
+        """Return the tasks that a worker holds, as they were handed out to it, oldest first.
+
+        For a worker that was started anew and goes on with what it had: up to 1,000. A name that
+        nobody claims by holds nothing.
+        """
+        return await self._claims.held(worker_id)
+
     def stop_waiting(self) -> None:
         """Answer all claims that wait for work, and end all streams of events: the end is near."""
         self._wakeups.stop()

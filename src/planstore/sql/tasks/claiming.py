@@ -164,6 +164,12 @@ _TRIED: Final = f"""
     ) n"""
 """The last runs of the claimed task ``c``."""
 
+_PACKET: Final = f"""{columns(ALL, of="c")},
+  c.fencing_token, c.lease_expires_at, c.plan_revision,
+  case when c.needs > 0 then ({_NEEDED}) end as dependencies,
+  case when c.attempt > 1 then ({_TRIED}) end as previous_attempts"""
+"""The claimed task ``c``, with all that its worker needs."""
+
 _HANDED_OVER: Final = f"""
 asked as (  -- here for the types of what isn't used by every search
   select $4::uuid, $5::text[], $6::uuid
@@ -220,11 +226,9 @@ recorded as (
   order by c.priority desc, c.was_ready_at, c.id
 )
 select
-  {columns(ALL, of="c")},
-  c.was_ready_at, c.fencing_token, c.lease_expires_at, c.plan_revision,
-  $10::text as traceparent,
-  case when c.needs > 0 then ({_NEEDED}) end as dependencies,
-  case when c.attempt > 1 then ({_TRIED}) end as previous_attempts
+  {_PACKET},
+  c.was_ready_at,
+  $10::text as traceparent
 from claimed c
 order by c.priority desc, c.was_ready_at, c.id
 """
@@ -268,6 +272,30 @@ async def claim(
         *(after or (None, None, None)),
         traceparent,
     )
+
+
+_HELD: Final = f"""
+with held as materialized (
+  select {TASK}, s.needs, s.fencing_token, s.lease_expires_at, p.revision as plan_revision
+  from planstore.task_states s
+  join planstore.tasks t on t.plan_id = s.plan_id and t.id = s.task_id
+  join planstore.plans p on p.id = s.plan_id
+  where starts_with(s.status, {TASK_RUNNING})
+    and s.worker_id = $1
+    and s.lease_expires_at is not null
+  order by s.created_at, s.task_id
+  limit $2
+)
+select
+  {_PACKET}
+from held c
+order by c.created_at, c.id
+"""
+
+
+async def held(conn: Connection, worker_id: str, *, limit: int) -> list[Row]:
+    """Return the tasks that a worker holds, oldest first, as `claim` does."""
+    return await conn.fetch(_HELD, worker_id, limit)
 
 
 _NEXT_READY: Final = """
