@@ -24,6 +24,7 @@ from planstore.routers.revisions import REVISION_ENDPOINTS
 from planstore.routers.statistics import STATISTICS_ENDPOINTS
 from planstore.routers.tasks import TASK_ENDPOINTS
 from planstore.routers.templates import TEMPLATE_ENDPOINTS
+from planstore.routers.webhooks import WEBHOOK_ENDPOINTS
 from planstore.services.plan_store import PlanStore
 from tools.write_docs import DOCS, PAGES
 
@@ -44,6 +45,7 @@ ENDPOINTS: Final = (
     *STATISTICS_ENDPOINTS,
     *METRICS_ENDPOINTS,
     *TEMPLATE_ENDPOINTS,
+    *WEBHOOK_ENDPOINTS,
 )
 
 

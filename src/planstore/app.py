@@ -30,6 +30,7 @@ from planstore.routers.revisions import REVISION_ENDPOINTS
 from planstore.routers.statistics import STATISTICS_ENDPOINTS
 from planstore.routers.tasks import TASK_ENDPOINTS
 from planstore.routers.templates import TEMPLATE_ENDPOINTS
+from planstore.routers.webhooks import WEBHOOK_ENDPOINTS
 
 if TYPE_CHECKING:
     from planstore.mcp_app import McpApp
@@ -54,6 +55,7 @@ ENDPOINTS: Final = (
     *EVALUATION_ENDPOINTS,
     *STATISTICS_ENDPOINTS,
     *METRICS_ENDPOINTS,
+    *WEBHOOK_ENDPOINTS,
     *HEALTH_ENDPOINTS,
 )
 

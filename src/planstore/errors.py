@@ -21,6 +21,7 @@
     │   ├── StaleClaim          … the claim has ended; the task may be another worker's
     │   ├── TasksRunning        … tasks run that would be deleted
     │   ├── TaskNeeded          … other tasks need the one that would be deleted
+    │   ├── WebhookDisabled     … nothing is sent to the webhook
     │   └── IdempotencyInFlight … the first request with this key is still at work
     ├── VersionMismatch         the object isn't at the version that was expected
     ├── IdempotencyMismatch     the key was used for another request
@@ -69,6 +70,7 @@ __all__ = [
     "Unauthorized",
     "Unavailable",
     "VersionMismatch",
+    "WebhookDisabled",
 ]
 
 
@@ -241,6 +243,13 @@ class TaskNeeded(Conflict):
 
     code = "task_needed"
     title = "Other tasks need it"
+
+
+class WebhookDisabled(Conflict):
+    """The webhook is disabled, so nothing is sent to it; set its status to `active` first."""
+
+    code = "webhook_disabled"
+    title = "The webhook is disabled"
 
 
 class IdempotencyInFlight(Conflict):

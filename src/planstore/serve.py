@@ -52,6 +52,8 @@ _COUNT_EVERY: Final = 1.0
 _INDEX_WORDS_EVERY: Final = 1.0
 _WATCH_LOG_EVERY: Final = 1.0
 _PRUNE_EVERY: Final = 3600.0
+_MAKE_DELIVERIES_EVERY: Final = 1.0
+_SEND_AGAIN: Final = 1.0
 _CHORE_PATIENCE: Final = 0.5
 _GRACE: Final = 2
 """Seconds that requests under way have once the server was told to stop. With what the store and
@@ -227,6 +229,7 @@ async def _serve(
         listen_url=settings.listen_url.get_secret_value() if settings.listen_url else None,
         max_limit=settings.max_limit,
         limits=limits,
+        private_webhooks=settings.webhooks_allow_private,
     )
     async with AsyncExitStack() as stack:
         try:
@@ -265,6 +268,8 @@ async def _serve(
             metrics.watch_loop(),
             _prune(store, settings.kept),
             mcp.run(),
+            _make_deliveries(store),
+            _send_deliveries(store),
         ]
         if postgres is not None:
             chores.append(_keep_running(postgres))
@@ -354,6 +359,20 @@ async def _count_events(store: PlanStore) -> None:
         began = loop.time()
         await _try(store.count_events, what="Counting events")
         await asyncio.sleep(max(_COUNT_EVERY, 9 * (loop.time() - began)))
+
+
+async def _make_deliveries(store: PlanStore) -> None:
+    """Make deliveries for webhooks whenever no other server does."""
+    while True:
+        await _try(store.make_deliveries, what="Telling webhooks of what happens")
+        await asyncio.sleep(_MAKE_DELIVERIES_EVERY)
+
+
+async def _send_deliveries(store: PlanStore) -> None:
+    """Send what is due to webhooks."""
+    while True:
+        await _try(store.send_deliveries, what="Sending to webhooks")
+        await asyncio.sleep(_SEND_AGAIN)
 
 
 async def _try(chore: Callable[[], Awaitable[object]], *, what: str) -> None:

@@ -45,6 +45,9 @@ class Settings(BaseSettings):
     """`redis://user:password@host:6379/0`, or `rediss://` for TLS: where events are passed on."""
     redis_stream_length: Annotated[int, Field(ge=1)] = 100_000
     """About how many events the stream `planstore:events` in Redis keeps."""
+    webhooks_allow_private: bool = False
+    """Whether webhooks may lead to addresses that aren't on the internet: this machine, private
+    networks and links. Whoever may make webhooks can reach all of them then."""
     host: str = "127.0.0.1"
     """The address to listen on."""
     port: Annotated[int, Field(ge=0, le=65_535)] = 8011

@@ -77,12 +77,13 @@ REFUSED: Final = (
     "the template has",
     "the request has",
     "The condition can't be read",
+    "Nothing can be sent there",
 )
 """What fits the document may be at fault all the same: a key that was used before, names that two
 tasks of a batch share, a task that is named twice, dependencies and steps that name nothing, a time
 before the year 2, an empty filter, a cursor that no answer gave, a task that is to be inserted
-nowhere, a template whose plan is none, parameters that it doesn't take,
-a condition that is no ETag."""
+nowhere, a template whose plan is none, parameters that it doesn't take, a condition that is no
+ETag, a host that is a private address or none."""
 
 
 @schema.parametrize()

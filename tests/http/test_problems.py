@@ -46,6 +46,7 @@ STATUSES: Final = {
     "revision_refused": 409,
     "tasks_running": 409,
     "task_needed": 409,
+    "webhook_disabled": 409,
     "history_gone": 410,
     "cursor_gone": 410,
     "idempotency_in_flight": 409,

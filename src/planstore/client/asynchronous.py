@@ -54,6 +54,16 @@ if TYPE_CHECKING:
         TemplateSummary,
         TemplateVersionCreate,
     )
+    from planstore.models.webhook import (
+        Delivery,
+        DeliveryFilter,
+        NewSecret,
+        Rotation,
+        Trial,
+        Webhook,
+        WebhookCreate,
+        WebhookUpdate,
+    )
 
 
 class AsyncPlanStoreClient(AsyncConnection):
@@ -865,3 +875,148 @@ class AsyncPlanStoreClient(AsyncConnection):
             DependencyCycle: tasks would wait for each other.
         """
         return await self._do(calls.instantiate_template(name, request), idempotency=idempotency)
+
+    async def create_webhook(
+        self, webhook: WebhookCreate, *, idempotency: Idempotency | None = None
+    ) -> NewSecret:
+        """Have events sent to a URL from now on; the answer alone shows the secret that signs them.
+
+        Raises:
+            AlreadyExists: the id is taken.
+            InvalidInput: the URL names a private address, and these aren't allowed.
+        """
+        return await self._do(calls.create_webhook(webhook), idempotency=idempotency)
+
+    async def list_webhooks(
+        self, *, limit: int = DEFAULT_LIMIT, offset: int = 0, cursor: str | None = None
+    ) -> Page[Webhook]:
+        """Return all webhooks, newest first.
+
+        ``cursor``: the ``next_cursor`` of the page before.
+
+        Raises:
+            InvalidInput: ``limit``, ``offset`` or ``cursor`` is out of range.
+        """
+        return await self._do(calls.list_webhooks(limit=limit, offset=offset, cursor=cursor))
+
+    async def get_webhook(self, webhook_id: UUID) -> Webhook:
+        """Return a webhook, without its secret.
+
+        Raises:
+            NotFound: there is no such webhook.
+        """
+        return await self._do(calls.get_webhook(webhook_id))
+
+    async def update_webhook(
+        self,
+        webhook_id: UUID,
+        update: WebhookUpdate,
+        *,
+        expected_version: int | None = None,
+        idempotency: Idempotency | None = None,
+    ) -> Webhook:
+        """Change the fields of a webhook that ``update`` names; ``status`` stops it or restarts it.
+
+        What happens while it is disabled isn't delivered later; what waited before is.
+
+        Raises:
+            NotFound: there is no such webhook.
+            InvalidInput: a field that the service keeps is given another value, or the URL names a
+                private address, and these aren't allowed.
+            VersionMismatch: the webhook isn't at ``expected_version``.
+        """
+        return await self._do(
+            calls.update_webhook(webhook_id, update, expected_version=expected_version),
+            idempotency=idempotency,
+        )
+
+    async def rotate_webhook_secret(
+        self,
+        webhook_id: UUID,
+        rotation: Rotation | None = None,
+        *,
+        idempotency: Idempotency | None = None,
+    ) -> NewSecret:
+        """Give a webhook another secret, which the answer alone shows.
+
+        For ``grace_seconds`` messages are signed with the former one as well.
+
+        Raises:
+            NotFound: there is no such webhook.
+        """
+        return await self._do(
+            calls.rotate_webhook_secret(webhook_id, rotation), idempotency=idempotency
+        )
+
+    async def delete_webhook(
+        self,
+        webhook_id: UUID,
+        *,
+        expected_version: int | None = None,
+        idempotency: Idempotency | None = None,
+    ) -> None:
+        """Delete a webhook with its deliveries; what is being sent at this moment may still arrive.
+
+        Raises:
+            NotFound: there is no such webhook, or no more.
+            VersionMismatch: the webhook isn't at ``expected_version``.
+        """
+        return await self._do(
+            calls.delete_webhook(webhook_id, expected_version=expected_version),
+            idempotency=idempotency,
+        )
+
+    async def test_webhook(
+        self, webhook_id: UUID, *, idempotency: Idempotency | None = None
+    ) -> Trial:
+        """Send a webhook a signed message that tells of nothing, and say what came of it.
+
+        It takes up to 15 seconds. It is sent once, also to a disabled one, and is no delivery.
+
+        Raises:
+            NotFound: there is no such webhook.
+        """
+        return await self._do(calls.test_webhook(webhook_id), idempotency=idempotency)
+
+    async def list_deliveries(
+        self,
+        webhook_id: UUID,
+        found: DeliveryFilter | None = None,
+        *,
+        limit: int = DEFAULT_LIMIT,
+        offset: int = 0,
+        cursor: str | None = None,
+    ) -> Page[Delivery]:
+        """Return what a webhook was told, is told or is to be told of: the latest events first.
+
+        ``cursor``: the ``next_cursor`` of the page before.
+
+        Raises:
+            NotFound: there is no such webhook.
+            InvalidInput: ``limit``, ``offset`` or ``cursor`` is out of range.
+        """
+        return await self._do(
+            calls.list_deliveries(webhook_id, found, limit=limit, offset=offset, cursor=cursor)
+        )
+
+    async def get_delivery(self, webhook_id: UUID, delivery_id: UUID) -> Delivery:
+        """Return a delivery of a webhook; its id is that of the event.
+
+        Raises:
+            NotFound: there is no such webhook, or no such delivery of it.
+        """
+        return await self._do(calls.get_delivery(webhook_id, delivery_id))
+
+    async def redeliver(
+        self, webhook_id: UUID, delivery_id: UUID, *, idempotency: Idempotency | None = None
+    ) -> Delivery:
+        """Have a delivery sent again at once, whether it was delivered, failed or waits.
+
+        It is tried for a day from now on. One that is being sent is answered as it is.
+
+        Raises:
+            NotFound: there is no such webhook, or no such delivery of it.
+            WebhookDisabled: the webhook is.
+            HistoryGone: the event is no longer kept.
+        """
+        return await self._do(calls.redeliver(webhook_id, delivery_id), idempotency=idempotency)

@@ -37,6 +37,7 @@ from planstore.models.revision import RevisionAnswer
 from planstore.models.statistics import Statistics, Timeline
 from planstore.models.task import DEPENDENCY_LIST, TASK_LIST, CreatedTasks, Task
 from planstore.models.template import Instantiation, Template, TemplateSummary
+from planstore.models.webhook import Delivery, NewSecret, Rotation, Trial, Webhook
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -61,6 +62,7 @@ if TYPE_CHECKING:
         TemplateCreate,
         TemplateVersionCreate,
     )
+    from planstore.models.webhook import DeliveryFilter, WebhookCreate, WebhookUpdate
 
 POST: Final = "POST"
 PUT: Final = "PUT"
@@ -80,6 +82,9 @@ _REVISIONS: Final = call.page(TypeAdapter(list[Revision]))
 _EVALUATIONS: Final = call.page(TypeAdapter(list[Evaluation]))
 _TEMPLATE: Final = call.one(Template)
 _TEMPLATES: Final = call.page(TypeAdapter(list[TemplateSummary]))
+_WEBHOOK: Final = call.one(Webhook)
+_WEBHOOKS: Final = call.page(TypeAdapter(list[Webhook]))
+_DELIVERIES: Final = call.page(TypeAdapter(list[Delivery]))
 _ATTEMPTS: Final = call.many(TypeAdapter(list[Attempt]))
 
 
@@ -443,6 +448,67 @@ def stream_events(
 def _some(types: Collection[str] | None) -> list[str] | None:
     """Return types as a query has them; it can't have none of them, which would mean all."""
     return None if types is None else sorted(types) or [""]
+
+
+# Webhooks
+
+
+def create_webhook(webhook: WebhookCreate) -> Call[NewSecret]:
+    return Call(POST, "/webhooks/", call.one(NewSecret), body=webhook)
+
+
+def list_webhooks(*, limit: int, offset: int, cursor: str | None) -> Call[Page[Webhook]]:
+    query = {"limit": limit, "offset": offset, "cursor": cursor}
+    return Call(GET, "/webhooks/", _WEBHOOKS, query=query)
+
+
+def get_webhook(webhook_id: UUID) -> Call[Webhook]:
+    return Call(GET, f"/webhooks/{webhook_id}", _WEBHOOK)
+
+
+def update_webhook(
+    webhook_id: UUID, update: WebhookUpdate, *, expected_version: int | None
+) -> Call[Webhook]:
+    path = f"/webhooks/{webhook_id}"
+    return Call(PATCH, path, _WEBHOOK, body=update, version=expected_version)
+
+
+def rotate_webhook_secret(webhook_id: UUID, rotation: Rotation | None) -> Call[NewSecret]:
+    body = rotation or Rotation()
+    return Call(POST, f"/webhooks/{webhook_id}/rotate", call.one(NewSecret), body=body)
+
+
+def delete_webhook(webhook_id: UUID, *, expected_version: int | None) -> Call[None]:
+    return Call(DELETE, f"/webhooks/{webhook_id}", call.nothing, version=expected_version)
+
+
+def test_webhook(webhook_id: UUID) -> Call[Trial]:
+    return Call(POST, f"/webhooks/{webhook_id}/test", call.one(Trial), body=NOTHING)
+
+
+def list_deliveries(
+    webhook_id: UUID,
+    found: DeliveryFilter | None,
+    *,
+    limit: int,
+    offset: int,
+    cursor: str | None,
+) -> Call[Page[Delivery]]:
+    query = {**call.asked(found), "limit": limit, "offset": offset, "cursor": cursor}
+    return Call(GET, _deliveries(webhook_id), _DELIVERIES, query=query)
+
+
+def get_delivery(webhook_id: UUID, delivery_id: UUID) -> Call[Delivery]:
+    return Call(GET, f"{_deliveries(webhook_id)}/{delivery_id}", call.one(Delivery))
+
+
+def redeliver(webhook_id: UUID, delivery_id: UUID) -> Call[Delivery]:
+    path = f"{_deliveries(webhook_id)}/{delivery_id}/redeliver"
+    return Call(POST, path, call.one(Delivery), body=NOTHING)
+
+
+def _deliveries(webhook_id: UUID) -> str:
+    return f"/webhooks/{webhook_id}/deliveries"
 
 
 # The server

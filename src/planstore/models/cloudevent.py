@@ -10,6 +10,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 if TYPE_CHECKING:
+    from datetime import datetime
+    from uuid import UUID
+
     from planstore.models.event import LoggedEvent
 
 CONTENT_TYPE: Final = "application/cloudevents+json"
@@ -37,7 +40,7 @@ def texts_of(event: LoggedEvent) -> Texts:
         identifier,
         str(event.aggregate_id),
         str(event.plan_id),
-        event.created_at.isoformat().replace("+00:00", "Z"),
+        _written(event.created_at),
         f'"payload":null,"payload_link":"/events/{identifier}"'
         if event.payload is None
         else f'"payload":{event.payload}',
@@ -60,3 +63,16 @@ def cloud_event(event: LoggedEvent, texts: Texts | None = None) -> str:
         f'"objectversion":{event.version},'
         f'"data":{{{texts.payload},"metadata":{event.metadata}}}}}'
     )
+
+
+def trial(message_id: UUID, webhook_id: UUID, sent_at: datetime) -> str:
+    """Return a CloudEvent that tells of nothing: it tries whether a webhook's receiver is there."""
+    return (
+        f'{{"specversion":"1.0","id":"{message_id}","source":"/webhooks/{webhook_id}",'
+        f'"type":"{TYPE_PREFIX}webhook.test","time":"{_written(sent_at)}",'
+        f'"datacontenttype":"application/json","data":{{}}}}'
+    )
+
+
+def _written(time: datetime) -> str:
+    return time.isoformat().replace("+00:00", "Z")

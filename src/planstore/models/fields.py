@@ -272,6 +272,13 @@ def _few_enough(value: Any, info: ValidationInfo) -> Any:
     return cast("Any", value)
 
 
+def unshown(text: str, pattern: str, why: str) -> str:
+    """Refuse a text that doesn't match ``pattern``, and don't show it: it may hold a secret."""
+    if not re.fullmatch(pattern, text, re.ASCII):
+        raise PydanticCustomError("not_kept", "{why}", {"why": why, "faults": [("", why)]})
+    return text
+
+
 def _text_or_object(value: Any) -> Any:
     if not isinstance(value, (str, dict)):
         raise PydanticCustomError("text_or_object", "it must be a text or an object")

@@ -41,6 +41,9 @@ PlaceAmongRevisions = tuple[Annotated[int, Field(ge=1, le=_MAX_INTEGER)]]
 PlaceAmongTemplates = tuple[Annotated[str, Field(pattern=TEMPLATE_NAME)]]
 """Where a template stands among all: its name."""
 
+PlaceInLog = tuple[Annotated[int, Field(ge=0, lt=2**63)]]
+"""Where something stands that was made of an event: its ``seq``."""
+
 SortName = Annotated[str, Field(max_length=40)]
 Number = Annotated[int, Field(ge=-_MAX_INTEGER, le=_MAX_INTEGER)]
 
@@ -58,6 +61,7 @@ Place = (
     | PlaceInTime
     | PlaceAmongRevisions
     | PlaceAmongTemplates
+    | PlaceInLog
     | PlaceByTime
     | PlaceByNumber
     | PlaceAmongReady
@@ -66,6 +70,7 @@ Place = (
 PLACE_BY_TIME = TypeAdapter[PlaceByTime](PlaceByTime)
 PLACE_BY_NUMBER = TypeAdapter[PlaceByNumber](PlaceByNumber)
 PLACE_AMONG_READY = TypeAdapter[PlaceAmongReady](PlaceAmongReady)
+PLACE_IN_LOG = TypeAdapter[PlaceInLog](PlaceInLog)
 PLACE_IN_PLAN = TypeAdapter[PlaceInPlan](PlaceInPlan)
 PLACE_IN_TIME = TypeAdapter[PlaceInTime](PlaceInTime)
 PLACE_AMONG_TEMPLATES = TypeAdapter[PlaceAmongTemplates](PlaceAmongTemplates)

@@ -17,11 +17,12 @@ if TYPE_CHECKING:
     from planstore.models.plan import Plan
     from planstore.models.task import Task
     from planstore.models.template import Template
+    from planstore.models.webhook import Webhook
 
 T = TypeVar("T")
 
 
-def one(item: Plan | Task | Template, *, status: int = 200) -> Response:
+def one(item: Plan | Task | Template | Webhook, *, status: int = 200) -> Response:
     """Answer an object whole, with its version as the ETag."""
     return whole(item, status=status, headers={"ETag": f'"{item.version}"'})
 
@@ -39,7 +40,7 @@ def nothing() -> Response:
     return Response(status_code=204)
 
 
-def unless_known(request: Request, item: Plan | Task) -> Response:
+def unless_known(request: Request, item: Plan | Task | Webhook) -> Response:
     """Answer an object, or 304 where If-None-Match names the version that it has."""
     known = ",".join(request.headers.getlist("if-none-match"))
     etag = f'"{item.version}"'

@@ -21,6 +21,7 @@ from planstore.services.store.revisions import Revisions
 from planstore.services.store.statistics import Figures
 from planstore.services.store.tasks import Tasks
 from planstore.services.store.templates import Templates
+from planstore.services.store.webhooks import Webhooks
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
@@ -45,6 +46,7 @@ class PlanStore(
     Evaluations,
     Figures,
     Templates,
+    Webhooks,
 ):
     """Execution plans and their tasks on one PostgreSQL.
 
@@ -63,13 +65,15 @@ class PlanStore(
         listen_url: str | None = None,
         max_limit: int = 1_000,
         limits: Limits = DEFAULT_LIMITS,
+        private_webhooks: bool = False,
     ) -> AsyncGenerator[PlanStore]:
         """Open the store at a PostgreSQL URL; ``migrate`` brings its schema up to date.
 
         ``pool_size``: connections at most. ``is_pooled``: a pooler in transaction mode stands
         between. ``listen_url``: the server behind it, where notifications are to be heard; the same
         if left out. ``max_limit``: the most items that a list may be asked for. ``limits``:
-        how large the parts of a task may be that is made of a step.
+        how large the parts of a task may be that is made of a step. ``private_webhooks``: events
+        may be sent to addresses that aren't on the internet.
 
         Raises:
             SetupError: the database can't be reached, is too old, or has a newer schema.
@@ -78,7 +82,9 @@ class PlanStore(
             url, pool_size=pool_size, is_pooled=is_pooled, listen_url=listen_url
         ) as database:
             await (migrations.migrate if migrate else migrations.require)(database)
-            store = cls(database, max_limit=max_limit, limits=limits)
+            store = cls(
+                database, max_limit=max_limit, limits=limits, private_webhooks=private_webhooks
+            )
             if tracing.is_configured():
                 tracing.trace_calls(store)
             try:
@@ -89,6 +95,7 @@ class PlanStore(
     async def _finish(self) -> None:
         await self._feed.close()
         await self._wakeups.close()
+        await self._sender.close()
         left = await self._writes.finish(within=FINISH_PATIENCE)
         if left:
             logger.warning("%d writes are still at work; the database ends them by itself", left)

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from planstore.errors import PlanStoreError
     from planstore.models.plan import Plan, PlanUpdate
     from planstore.models.task import Task, TaskUpdate
+    from planstore.models.webhook import Webhook, WebhookUpdate
     from planstore.sql.connection import Row
     from planstore.sql.tasks import Ending
 
@@ -78,7 +79,11 @@ def template_archived(name: str, *, wish: str) -> TemplateArchived:
 
 
 def template_mismatch(name: str, *, latest: int, expected: int) -> VersionMismatch:
-    return _mismatch("template", repr(name), latest, expected)
+    return mismatch("template", repr(name), latest, expected)
+
+
+def no_webhook(webhook_id: UUID) -> NotFound:
+    return NotFound(f"there is no webhook {webhook_id}")
 
 
 def plan_closed(plan_id: UUID, *, wish: str) -> PlanClosed:
@@ -92,7 +97,7 @@ def of_plan(row: Row, plan_id: UUID, changes: Mapping[str, Any], *, expected: in
     """The error for a change of a plan that was refused with this verdict."""
     match row["verdict"]:
         case "mismatch":
-            return _mismatch("plan", plan_id, row["version_before"], expected)
+            return mismatch("plan", plan_id, row["version_before"], expected)
         case "refused":
             status = PlanStatus(row["status_before"])
             return InvalidTransition(
@@ -107,7 +112,7 @@ def of_task(row: Row, task_id: UUID, changes: Mapping[str, Any], *, expected: in
     status = TaskStatus(row["status_before"])
     match row["verdict"]:
         case "mismatch":
-            error = _mismatch("task", task_id, row["version_before"], expected)
+            error = mismatch("task", task_id, row["version_before"], expected)
         case "refused":
             error = InvalidTransition(
                 TASK_LIFECYCLE.refusal(changes["status"], status, which=task_id, but=_but(row))
@@ -142,7 +147,7 @@ def of_ending(row: Row, ending: Ending, *, expected: int | None = None) -> PlanS
     status = TaskStatus(row["status_before"])
     match row["verdict"]:
         case "mismatch":
-            error = _mismatch("task", task_id, row["version_before"], expected)
+            error = mismatch("task", task_id, row["version_before"], expected)
         case "stale_claim":
             error = StaleClaim(
                 f"the claim on task {task_id} with the fencing token {ending.token} has ended; it "
@@ -166,7 +171,7 @@ def of_plan_deletion(row: Row, *, expected: int | None) -> PlanStoreError:
     plan_id = row["plan_id"]
     match row["verdict"]:
         case "mismatch":
-            return _mismatch("plan", plan_id, row["version_before"], expected)
+            return mismatch("plan", plan_id, row["version_before"], expected)
         case "running":
             running = [
                 f"{_label(each['id'], each['name'])}{_run_by(each['worker_id'])}"
@@ -187,7 +192,7 @@ def of_task_deletion(
     """Why a task that stands so, as `tasks.deletion.lock` answers it, is kept; None if it isn't."""
     task_id = row["task_id"]
     if expected is not None and row["version"] != expected:
-        return _mismatch("task", task_id, row["version"], expected)
+        return mismatch("task", task_id, row["version"], expected)
     if row["status"] == TaskStatus.RUNNING and not force:
         return TasksRunning(
             f"cannot delete task {task_id}: it is running{_run_by(row['worker_id'])}; "
@@ -252,36 +257,46 @@ def _claimed(task_id: UUID, worker_id: str | None, *, wish: str) -> Claimed:
     )
 
 
-def _mismatch(noun: str, which: UUID | str, version: int, expected: int | None) -> VersionMismatch:
+def mismatch(noun: str, which: UUID | str, version: int, expected: int | None) -> VersionMismatch:
+    """The error for what isn't at the version that was expected."""
     other = "the one that was expected" if expected == NO_VERSION else f"{expected}"
     return VersionMismatch(
         f"{noun} {which} is at version {version}, not {other}: read it again and decide anew"
     )
 
 
+_TAKEN: Final = {
+    "plans_pkey": "there is a plan {} already",
+    "tasks_pkey": "there is a task {} already",
+    "tasks_id_key": "there is a task {} already",
+    "task_states_pkey": "there is a task {} already",
+    "templates_pkey": "there is a template {!r} already",
+    "webhooks_pkey": "there is a webhook {} already, or was one",
+}
+"""What a key that is taken means; the last of its columns tells things of a kind apart."""
+
+
 def of_violation(error: UniqueViolationError) -> Exception:
-    """The error for a constraint that a new plan or task ran into."""
+    """The error for a constraint that something new ran into."""
     # "Key (plan_id, name)=(01a2…, research) already exists.", in the server's language.
     found = _KEY_VALUES.search(error.detail or "")
     values = found[1] if found else "given"
     match error.constraint_name:
         case "idempotency_keys_pkey":
             return KeyTaken()
-        case "plans_pkey":
-            return AlreadyExists(f"there is a plan {values} already")
-        case "tasks_pkey" | "tasks_id_key" | "task_states_pkey":
-            return AlreadyExists(f"there is a task {values.rpartition(', ')[2]} already")
-        case "templates_pkey":
-            return AlreadyExists(f"there is a template {values!r} already")
         case "tasks_name_key":
             plan, _, name = values.partition(", ")
             return AlreadyExists(f"plan {plan} has a task named {name!r} already")
+        case str(name) if name in _TAKEN:
+            return AlreadyExists(_TAKEN[name].format(values.rpartition(", ")[2]))
         case _:
             return error
 
 
 def of_kept_fields(
-    update: PlanUpdate | TaskUpdate, current: Plan | Task, kept: Iterable[str]
+    update: PlanUpdate | TaskUpdate | WebhookUpdate,
+    current: Plan | Task | Webhook,
+    kept: Iterable[str],
 ) -> None:
     """Refuse a change of what only the service changes.
 

@@ -36,15 +36,18 @@ class Lag(NamedTuple):
 
 _BEGIN: Final = """
 insert into planstore.relays (name, place)
-select $1::text, coalesce(max(e.seq), 0)
+select $1::text, coalesce($2::bigint, max(e.seq), 0)
 from planstore.events e
 on conflict (name) do nothing
 """
 
 
-async def begin(conn: Connection, name: str) -> None:
-    """Let a relay begin at the end of the log, where it hasn't begun before."""
-    await conn.execute(_BEGIN, name)
+async def begin(conn: Connection, name: str, *, at: int | None = None) -> None:
+    """Let a relay begin, where it hasn't begun before.
+
+    ``at``: its place; the end of the log if left out.
+    """
+    await conn.execute(_BEGIN, name, at)
 
 
 _TAKE: Final = """

@@ -8,10 +8,12 @@ from planstore.errors import Fault, InvalidInput
 from planstore.models.fields import DEFAULT_LIMITS
 from planstore.services.bulk import BulkChanges
 from planstore.services.claims import Claims
+from planstore.services.delivering import Delivering
 from planstore.services.editing import TaskEdits
 from planstore.services.merging import MergedCreates
 from planstore.services.once import Writes
 from planstore.services.replanning import Replanning
+from planstore.services.sending import Sender
 from planstore.services.statistics import Counting
 from planstore.services.streaming import Feed
 from planstore.services.tailing import Horizon
@@ -31,7 +33,12 @@ class Core:
     """What all methods of `PlanStore` work with."""
 
     def __init__(
-        self, database: Database, *, max_limit: int = 1_000, limits: Limits = DEFAULT_LIMITS
+        self,
+        database: Database,
+        *,
+        max_limit: int = 1_000,
+        limits: Limits = DEFAULT_LIMITS,
+        private_webhooks: bool = False,
     ) -> None:
         self._database = database
         self._writes = Writes(database)
@@ -45,6 +52,8 @@ class Core:
         self._horizon = Horizon(database)
         self._feed = Feed(database, self._horizon)
         self._counting = Counting(database)
+        self._sender = Sender(allow_private=private_webhooks)
+        self._delivering = Delivering(database, self._horizon, self._sender)
         self._max_limit = max_limit
         self._limits = limits
         self.relay: Relay | None = None

@@ -13,12 +13,15 @@ if TYPE_CHECKING:
 
     from planstore.models.plan import Plan, PlanUpdate
     from planstore.models.task import Task, TaskUpdate
+    from planstore.models.webhook import Webhook, WebhookUpdate
+
+    Update = PlanUpdate | TaskUpdate | WebhookUpdate
 
 
 async def basis_of(
-    update: PlanUpdate | TaskUpdate,
+    update: Update,
     kept: frozenset[str],
-    read: Callable[[], Awaitable[Plan | Task]],
+    read: Callable[[], Awaitable[Plan | Task | Webhook]],
 ) -> int | None:
     """Return the version that an update was made from, where it names fields that are kept.
 
@@ -35,9 +38,9 @@ async def basis_of(
     return current.version
 
 
-def _named(update: PlanUpdate | TaskUpdate) -> set[str]:
+def _named(update: Update) -> set[str]:
     return {name for name in update.model_fields_set if getattr(update, name) is not MISSING}
 
 
-def changes_of(update: PlanUpdate | TaskUpdate, kept: frozenset[str]) -> dict[str, Any]:
+def changes_of(update: Update, kept: frozenset[str]) -> dict[str, Any]:
     return {name: getattr(update, name) for name in _named(update) - kept}
