@@ -1,0 +1,91 @@
+"""What a worker needs of a store, and how it opens one: over HTTP or on the database itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from typing import TYPE_CHECKING, Protocol, TypeAlias, runtime_checkable
+
+from planstore.services.plan_store import PlanStore
+
+if TYPE_CHECKING:
+    from uuid import UUID
+
+    from planstore.models.claim import (
+        ClaimRequest,
+        EndedTask,
+        Failure,
+        Heartbeat,
+        HeartbeatAnswer,
+        Release,
+        Results,
+        ResultsAnswer,
+        WorkPacket,
+    )
+    from planstore.models.idempotency import Idempotency
+    from planstore.models.page import Page
+    from planstore.models.plan import Plan
+    from planstore.models.query import TaskFilter
+    from planstore.models.task import Task
+
+
+class Store(Protocol):
+    """The methods of `PlanStore` that carrying out tasks takes; the HTTP client has them too."""
+
+    async def claim_tasks(self, request: ClaimRequest, /) -> list[WorkPacket]:
+        """Hand out ready tasks."""
+        ...
+
+    async def heartbeat(self, heartbeat: Heartbeat, /) -> HeartbeatAnswer:
+        """Renew claims."""
+        ...
+
+    async def complete_tasks(self, results: Results, /) -> ResultsAnswer:
+        """End many runs with success."""
+        ...
+
+    async def fail_task(
+        self, task_id: UUID, failure: Failure, /, *, idempotency: Idempotency | None = None
+    ) -> EndedTask:
+        """End a run without success."""
+        ...
+
+    async def release_task(
+        self, task_id: UUID, release: Release, /, *, idempotency: Idempotency | None = None
+    ) -> EndedTask:
+        """Give a run up."""
+        ...
+
+    async def get_plan(self, plan_id: UUID, /) -> Plan:
+        """Return a plan."""
+        ...
+
+    async def start_plan(self, plan_id: UUID, /) -> Plan:
+        """Let a plan's tasks be carried out."""
+        ...
+
+    async def list_tasks(
+        self, tasks: TaskFilter, /, *, limit: int, cursor: str | None = None
+    ) -> Page[Task]:
+        """Return tasks, page by page."""
+        ...
+
+
+@runtime_checkable
+class Answering(Protocol):
+    """A store that can be told to let nobody wait for work any more."""
+
+    def stop_waiting(self) -> None:
+        """Answer all claims that wait."""
+        ...
+
+
+Opening: TypeAlias = Callable[[], AbstractAsyncContextManager[Store]]
+"""Opens a store. It is called twice: heartbeats have a store of their own, on their own thread."""
+
+
+def opening(where: str | Opening) -> Opening:
+    """Return how to open the store at a URL: of a server (http) or of a database (postgresql)."""
+    if not isinstance(where, str):
+        return where
+    return lambda: PlanStore.open(where)
