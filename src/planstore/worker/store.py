@@ -84,8 +84,21 @@ Opening: TypeAlias = Callable[[], AbstractAsyncContextManager[Store]]
 """Opens a store. It is called twice: heartbeats have a store of their own, on their own thread."""
 
 
+def on_database(url: str, *, is_pooled: bool = False, migrate: bool = True) -> Opening:
+    """Return how to open the store on a PostgreSQL itself, without a server between.
+
+    The arguments are those of `PlanStore.open`.
+    """
+    return lambda: PlanStore.open(url, is_pooled=is_pooled, migrate=migrate)
+
+
+def over_http(url: str, *, api_key: str | None = None) -> Opening:
+    """Return how to open the store of a server; ``api_key`` is the one that it asks for."""
+    raise NotImplementedError
+
+
 def opening(where: str | Opening) -> Opening:
-    """Return how to open the store at a URL: of a server (http) or of a database (postgresql)."""
+    """Return how to open the store at the URL of a server or a database, or as it is said."""
     if not isinstance(where, str):
         return where
-    return lambda: PlanStore.open(where)
+    return over_http(where) if where.startswith("http") else on_database(where)
