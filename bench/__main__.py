@@ -20,10 +20,17 @@ from bench.postgres import postgres_at
 from bench.relay import subject as relay
 from bench.report import Report
 from bench.subject import Course
+from bench.worker import subject as worker
 from planstore import __version__
 from planstore.errors import PlanStoreError
 
-SUBJECTS: Final = (over_http.SUBJECT, coordination.SUBJECT, finding.SUBJECT, relay.SUBJECT)
+SUBJECTS: Final = (
+    over_http.SUBJECT,
+    coordination.SUBJECT,
+    finding.SUBJECT,
+    relay.SUBJECT,
+    worker.SUBJECT,
+)
 
 _NAMES: Final = {
     f"{subject.name}.{line}": what for subject in SUBJECTS for line, what in subject.lines.items()

@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 _LOOK_EVERY: Final = 1.0
 """Seconds between two looks at a plan whose last tasks others carry out."""
 
-_WAIT: Final = 10.0
 _PAGE: Final = 1_000
 
 
@@ -84,7 +83,6 @@ class Orchestrator(Registering):
             claim_ahead=0,
             lease_seconds=lease_seconds,
             grace_seconds=grace_seconds,
-            wait_seconds=_WAIT,
         )
         self._tally = Tally()
         self._ended: list[PlanStatus] = []

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING, Protocol, TypeAlias, runtime_checkable
 
+from planstore.client import AsyncPlanStoreClient
 from planstore.services.plan_store import PlanStore
 
 if TYPE_CHECKING:
@@ -94,7 +95,8 @@ def on_database(url: str, *, is_pooled: bool = False, migrate: bool = True) -> O
 
 def over_http(url: str, *, api_key: str | None = None) -> Opening:
     """Return how to open the store of a server; ``api_key`` is the one that it asks for."""
-    raise NotImplementedError
+    # Whoever waits asks again by itself, for as long as it is worth it and no longer.
+    return lambda: AsyncPlanStoreClient.open(url, api_key=api_key, retry_for=0)
 
 
 def opening(where: str | Opening) -> Opening:

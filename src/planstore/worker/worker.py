@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
     from planstore.worker.store import Opening
 
-_WAIT: Final = 20.0
-"""Seconds that one claim waits for work; the next one follows at once."""
+LONGEST_WAIT: Final = 20.0
+"""Seconds that one claim waits for work at most; the next one follows at once."""
 
 logger = structlog.get_logger("planstore.worker")
 
@@ -37,7 +37,6 @@ def terms_of(
     claim_ahead: int,
     lease_seconds: float,
     grace_seconds: float,
-    wait_seconds: float,
     agent_id: UUID | None = None,
 ) -> Terms:
     """Return how an engine is to work.
@@ -53,7 +52,8 @@ def terms_of(
     request = ClaimRequest(
         worker_id=name or f"{socket.gethostname()[:100]}-{os.getpid()}-{secrets.token_hex(3)}",
         lease_seconds=lease_seconds,
-        wait_seconds=wait_seconds,
+        # When the lease began is known the better the shorter the wait was.
+        wait_seconds=min(LONGEST_WAIT, lease_seconds / 2),
         agent_id=agent_id,
     )
     return Terms(request, concurrency, claim_ahead, grace_seconds)
@@ -91,7 +91,6 @@ class Worker(Registering):
             claim_ahead=claim_ahead,
             lease_seconds=lease_seconds,
             grace_seconds=grace_seconds,
-            wait_seconds=_WAIT,
             agent_id=agent_id,
         )
         self._engine: Engine | None = None

@@ -1,0 +1,79 @@
+"""What a worker process does that is measured, given the port of a server."""
+
+from __future__ import annotations
+
+import logging
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import structlog
+
+from bench.caller import Caller
+from bench.coordination.pace import Pace, Tally
+from planstore.worker import Worker
+
+if TYPE_CHECKING:
+    from bench.coordination.pace import Load
+    from planstore.models.claim import WorkPacket
+
+CONCURRENCY: Final = 200
+CLAIM_AHEAD: Final = 600
+
+_ROUND_TRIPS: Final = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Delays:
+    """In seconds, unsorted."""
+
+    starts: list[float]
+    """From when a task was made until its handler began, by the clock of the machine."""
+    round_trips: list[float]
+    """Of a request that the server answers without asking anybody."""
+
+
+async def carry_out(port: str, load: Load) -> Pace:
+    """Carry out tasks that do nothing, in batches as the worker makes them."""
+    worker = Worker(concurrency=CONCURRENCY, claim_ahead=CLAIM_AHEAD)
+    tally = Tally(load)
+
+    @worker.task()
+    async def do_nothing(_packet: WorkPacket) -> None:
+        if not tally.is_over:
+            tally.add(1)
+            if tally.is_over:
+                worker.stop()
+
+    await _work(worker, port)
+    return tally.pace()
+
+
+async def begin(port: str, count: int) -> Delays:
+    """Wait for tasks one by one; answers how long after its making each began."""
+    worker = Worker(concurrency=1)
+    starts: list[float] = []
+
+    @worker.task()
+    async def note(packet: WorkPacket) -> None:
+        starts.append(time.time() - packet.created_at.timestamp())
+        if len(starts) == count:
+            worker.stop()
+
+    await _work(worker, port)
+    return Delays(starts, await _round_trips(int(port)))
+
+
+async def _work(worker: Worker, port: str) -> None:
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
+    await worker.work(f"http://127.0.0.1:{port}")
+
+
+async def _round_trips(port: int) -> list[float]:
+    times: list[float] = []
+    async with Caller.to(port) as caller:
+        for _ in range(_ROUND_TRIPS):
+            begun = time.perf_counter()
+            await caller.call("GET", "/health/live")
+            times.append(time.perf_counter() - begun)
+    return times
