@@ -37,13 +37,17 @@ async def carry_out(port: str, load: Load) -> Pace:
     """Carry out tasks that do nothing, in batches as the worker makes them."""
     worker = Worker(concurrency=CONCURRENCY, claim_ahead=CLAIM_AHEAD)
     tally = Tally(load)
+    is_over = False
 
     @worker.task()
     async def do_nothing(_packet: WorkPacket) -> None:
-        if not tally.is_over:
-            tally.add(1)
-            if tally.is_over:
-                worker.stop()
+        nonlocal is_over
+        if is_over:
+            return
+        tally.add(1)
+        if tally.is_over:
+            is_over = True
+            worker.stop()
 
     await _work(worker, port)
     return tally.pace()

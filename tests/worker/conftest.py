@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 import pytest
 import structlog
 
-from planstore.worker import Worker
 from planstore.worker.store import on_database
 
 if TYPE_CHECKING:
@@ -17,6 +16,8 @@ if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
 
     from structlog.typing import EventDict
+
+    from planstore.worker import Worker
 
     Working = Callable[[Worker], AbstractAsyncContextManager[asyncio.Task[None]]]
 

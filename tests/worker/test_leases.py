@@ -7,8 +7,8 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
+from planstore.models import EventFilter
 from planstore.models import TaskStatus as S
-from planstore.models.claim import WorkPacket
 from planstore.worker import Context, StopReason, Worker
 from tests.arranging import moved, plan_of, task_of
 from tests.worker import until
@@ -16,6 +16,7 @@ from tests.worker import until
 if TYPE_CHECKING:
     from structlog.typing import EventDict
 
+    from planstore.models.claim import WorkPacket
     from planstore.services.plan_store import PlanStore
     from tests.worker.conftest import Working
 
@@ -90,8 +91,7 @@ async def test_a_late_result_is_refused_and_kept_and_the_worker_goes_on(
     assert (await store.get_task(task.id)).output_data == {"by": "hand"}
     (refused,) = [each for each in logged if each["event"] == "report_refused"]
     assert (refused["code"], refused["task_id"]) == ("stale_claim", str(task.id))
-    events = await store.list_events(plan_id=plan.id)
-    (kept,) = [each for each in events if each.event_type == "task.result_refused"]
+    (kept,) = await store.list_events(EventFilter(event_type=["task.result_refused"]))
     assert kept.aggregate_id == task.id
     assert worker.tally.refused == 1
 

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from planstore.models import TaskStatus as S
-from planstore.models.claim import WorkPacket
 from planstore.worker import Context, StopReason, Worker
 from tests.arranging import plan_of, task_of
 from tests.worker import until
@@ -17,6 +16,7 @@ from tests.worker import until
 if TYPE_CHECKING:
     from structlog.typing import EventDict
 
+    from planstore.models.claim import WorkPacket
     from planstore.services.plan_store import PlanStore
     from tests.worker.conftest import Working
 
@@ -94,7 +94,9 @@ async def test_a_second_stop_does_not_wait(store: PlanStore, working: Working) -
     assert (await store.get_task(task.id)).status == S.PENDING
 
 
-async def test_cancelling_the_work_gives_the_tasks_back(store: PlanStore, working: Working) -> None:
+async def test_cancelling_the_work_gives_the_tasks_back(
+    store: PlanStore, database_url: str
+) -> None:
     task = await task_of(store, await plan_of(store))
     worker = Worker(grace_seconds=10)
     begun = asyncio.Event()
@@ -104,11 +106,11 @@ async def test_cancelling_the_work_gives_the_tasks_back(store: PlanStore, workin
         begun.set()
         await asyncio.Event().wait()
 
+    work = asyncio.create_task(worker.work(database_url))
+    await begun.wait()
+    work.cancel()
     with pytest.raises(asyncio.CancelledError):
-        async with working(worker) as ends:
-            await begun.wait()
-            ends.cancel()
-            await asyncio.wait({ends})
+        await work
     assert (await store.get_task(task.id)).status == S.PENDING
 
 

@@ -5,13 +5,12 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Final
 
-from planstore.models.task import TaskStatus
-
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from uuid import UUID
 
     from planstore.models import Task
+    from planstore.models.task import TaskStatus
     from planstore.services.plan_store import PlanStore
 
 PATIENCE: Final = 30
@@ -20,7 +19,7 @@ PATIENCE: Final = 30
 async def so(is_so: Callable[[], Awaitable[bool]]) -> None:
     """Wait until it is so; what is looked at is not ordered by how long that takes."""
     async with asyncio.timeout(PATIENCE):
-        while not await is_so():
+        while not await is_so():  # noqa: ASYNC110 - nothing tells of it
             await asyncio.sleep(0.01)
 
 
