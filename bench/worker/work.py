@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
-
-import structlog
 
 from bench.caller import Caller
 from bench.coordination.pace import Pace, Tally
@@ -49,7 +46,7 @@ async def carry_out(port: str, load: Load) -> Pace:
             is_over = True
             worker.stop()
 
-    await _work(worker, port)
+    await worker.work(f"http://127.0.0.1:{port}")
     return tally.pace()
 
 
@@ -64,13 +61,8 @@ async def begin(port: str, count: int) -> Delays:
         if len(starts) == count:
             worker.stop()
 
-    await _work(worker, port)
-    return Delays(starts, await _round_trips(int(port)))
-
-
-async def _work(worker: Worker, port: str) -> None:
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
     await worker.work(f"http://127.0.0.1:{port}")
+    return Delays(starts, await _round_trips(int(port)))
 
 
 async def _round_trips(port: int) -> list[float]:

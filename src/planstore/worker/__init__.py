@@ -11,6 +11,7 @@ Stopped         raised by `Context.raise_if_stopped`: the run is no longer wante
 from planstore.worker.context import Context, StopReason
 from planstore.worker.orchestrator import Execution, ExecutionStats, Orchestrator
 from planstore.worker.signals import Permanent, Retry, Stopped
+from planstore.worker.store import on_database, over_http
 from planstore.worker.worker import Worker
 
 __all__ = [
@@ -23,4 +24,6 @@ __all__ = [
     "StopReason",
     "Stopped",
     "Worker",
+    "on_database",
+    "over_http",
 ]

@@ -14,12 +14,11 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-import structlog
-
 from planstore.models.claim import MAX_CLAIMS, ClaimRequest
 from planstore.worker.claims import Claim, Claims
 from planstore.worker.context import Context
 from planstore.worker.heartbeats import Heartbeats
+from planstore.worker.logs import logger
 from planstore.worker.patience import Patience
 from planstore.worker.reports import Reports
 from planstore.worker.runs import Runs
@@ -43,8 +42,6 @@ _MOST_HELD: Final = 4
 
 _ANSWER_PATIENCE: Final = 1.0
 """Seconds that a claim has to be answered once nobody is to wait any more."""
-
-logger = structlog.get_logger("planstore.worker")
 
 
 @dataclass(frozen=True, slots=True)

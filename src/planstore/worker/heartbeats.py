@@ -12,11 +12,10 @@ from itertools import islice
 from threading import Thread
 from typing import TYPE_CHECKING, Final
 
-import structlog
-
 from planstore.errors import PlanStoreError
 from planstore.models.claim import MAX_CLAIMS, ClaimState, Heartbeat
 from planstore.worker.context import StopReason
+from planstore.worker.logs import logger
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -29,8 +28,6 @@ _MOST_APART: Final = 1.0
 """Seconds between two looks at the claims, at most: news of progress wait no longer."""
 
 _LOOKS_PER_LEASE: Final = 15
-
-logger = structlog.get_logger("planstore.worker")
 
 
 class Heartbeats:

@@ -101,12 +101,15 @@ class Orchestrator(Registering):
             PlanStoreError: the store can't be opened, or refuses to talk to this one at all.
         """
         async with self._opening() as store:
-            plan = await store.get_plan(plan_id)
+            patience = Patience("the plan")
+            plan = await patience.until_answered(lambda: store.get_plan(plan_id))
             if plan.status == PlanStatus.DRAFT:
-                plan = await store.start_plan(plan_id)
+                plan = await patience.until_answered(lambda: store.start_plan(plan_id))
             if plan.status not in FINAL:
                 await self._carry_out(store, plan, context or {})
-            return await self._execution(store, plan_id)
+            execution = await patience.until_answered(lambda: _execution(store, plan_id))
+        self._ended.append(execution["status"])
+        return execution
 
     async def _carry_out(self, store: Store, plan: Plan, values: Mapping[str, Any]) -> None:
         terms = self._terms.asking_for(plan_id=plan.id)
@@ -122,18 +125,6 @@ class Orchestrator(Registering):
             for each in (running, watching):
                 each.cancel()
             await asyncio.wait({running, watching})
-
-    async def _execution(self, store: Store, plan_id: UUID) -> Execution:
-        plan = await store.get_plan(plan_id)
-        tasks = await _all_tasks(store, plan_id)
-        self._ended.append(plan.status)
-        completed = [each for each in tasks if each.status == TaskStatus.COMPLETED]
-        return {
-            "status": plan.status,
-            "completed_tasks": len(completed),
-            "failed_tasks": sum(each.status == TaskStatus.FAILED for each in tasks),
-            "outputs": {each.name or str(each.id): each.output_data for each in completed},
-        }
 
     def get_stats(self) -> ExecutionStats:
         """Return what it has done since it was made, plans that were ended by others included."""
@@ -164,6 +155,18 @@ async def _until_ended(store: Store, plan_id: UUID, went_quiet: asyncio.Event) -
         with suppress(TimeoutError):
             async with asyncio.timeout(_LOOK_EVERY):
                 await went_quiet.wait()
+
+
+async def _execution(store: Store, plan_id: UUID) -> Execution:
+    plan = await store.get_plan(plan_id)
+    tasks = await _all_tasks(store, plan_id)
+    completed = [each for each in tasks if each.status == TaskStatus.COMPLETED]
+    return {
+        "status": plan.status,
+        "completed_tasks": len(completed),
+        "failed_tasks": sum(each.status == TaskStatus.FAILED for each in tasks),
+        "outputs": {each.name or str(each.id): each.output_data for each in completed},
+    }
 
 
 async def _have_all_ended(store: Store, plan_id: UUID, patience: Patience) -> bool:

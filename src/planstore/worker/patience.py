@@ -6,9 +6,8 @@ import asyncio
 import random
 from typing import TYPE_CHECKING, Final, TypeVar
 
-import structlog
-
 from planstore.errors import IdempotencyInFlight, Unavailable
+from planstore.worker.logs import logger
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -17,8 +16,6 @@ T = TypeVar("T")
 
 _FIRST_PAUSE: Final = 0.1
 _LONGEST_PAUSE: Final = 2.0
-
-logger = structlog.get_logger("planstore.worker")
 
 
 class Patience:

@@ -9,13 +9,13 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any, Final
 
-import structlog
 from uuid_utils.compat import uuid7
 
 from planstore.errors import Conflict, InvalidInput, NotFound
 from planstore.models.claim import MAX_CLAIMS, Failure, Release, Result, Results
 from planstore.models.idempotency import Idempotency
 from planstore.models.task import TaskStatus
+from planstore.worker.logs import logger
 from planstore.worker.patience import Patience
 
 if TYPE_CHECKING:
@@ -32,8 +32,6 @@ if TYPE_CHECKING:
 
 _OTHERS_AT_ONCE: Final = 8
 """Failures and releases that are reported side by side."""
-
-logger = structlog.get_logger("planstore.worker")
 
 
 class Reports:

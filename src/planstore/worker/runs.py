@@ -6,10 +6,9 @@ import asyncio
 from collections import deque
 from typing import TYPE_CHECKING
 
-import structlog
-
 from planstore.models.task import SideEffects
 from planstore.worker.context import StopReason
+from planstore.worker.logs import logger
 from planstore.worker.results import failure_of, interruption_of, result_of
 from planstore.worker.signals import Stopped
 from planstore.worker.threads import Threads
@@ -21,8 +20,6 @@ if TYPE_CHECKING:
     from planstore.worker.handlers import Handlers
     from planstore.worker.reports import Reports
     from planstore.worker.tally import Tally
-
-logger = structlog.get_logger("planstore.worker")
 
 
 class Runs:

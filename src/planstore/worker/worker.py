@@ -10,12 +10,12 @@ import socket
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Final
 
-import structlog
 import uvloop
 
 from planstore.models.claim import ClaimRequest
 from planstore.worker.engine import Engine, Terms
 from planstore.worker.handlers import Registering
+from planstore.worker.logs import logger
 from planstore.worker.store import opening
 from planstore.worker.tally import Tally
 
@@ -26,8 +26,6 @@ if TYPE_CHECKING:
 
 LONGEST_WAIT: Final = 20.0
 """Seconds that one claim waits for work at most; the next one follows at once."""
-
-logger = structlog.get_logger("planstore.worker")
 
 
 def terms_of(
