@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Final
+from statistics import median
+from typing import TYPE_CHECKING, Any, Final
 
 from bench import server as servers
 from bench.coordination import doors, idle
 from bench.coordination.turns import supplied
-from bench.load import percentile
 from bench.process import Process
 from bench.worker import work
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+
     from bench.subject import Course
+    from bench.worker.work import Delays
 
 WHAT: Final = "ready → handler begins, over HTTP, beyond a bare round trip"
 
@@ -21,8 +24,21 @@ _UNMEASURED: Final = 5
 """Tasks after which all sides are warm."""
 
 
-async def measure(course: Course) -> tuple[float, float]:
-    """Return the median beyond that of a bare round trip, and the latter, in milliseconds."""
+async def measure(course: Course) -> tuple[float, float, float]:
+    """Return medians in milliseconds: the worker's and a bare caller's, and the round trip.
+
+    The first two are without the round trip.
+    """
+    worker = await _measure(course, work.begin)
+    bare = await _measure(course, work.begin_bare)
+    round_trip = _median([*worker.round_trips, *bare.round_trips])
+    starts = [_median(each.starts[_UNMEASURED:]) - round_trip for each in (worker, bare)]
+    return starts[0], starts[1], round_trip
+
+
+async def _measure(
+    course: Course, act: Callable[[str, int], Coroutine[Any, Any, Delays]]
+) -> Delays:
     count = _UNMEASURED + round(course.rounds * course.seconds * 2 / sum(idle.PAUSE))
     async with (
         supplied(course, "idle") as database,
@@ -31,9 +47,10 @@ async def measure(course: Course) -> tuple[float, float]:
         with Process.running() as worker, Process.running() as creator:
             port = str(server.port)
             async with asyncio.TaskGroup() as group:
-                beginning = group.create_task(worker.run(work.begin, port, count))
+                beginning = group.create_task(worker.run(act, port, count))
                 group.create_task(creator.run(idle.create_tasks, doors.over_http, port, count))
-    delays = beginning.result()
-    start = percentile(sorted(delays.starts[_UNMEASURED:]), 0.5) * 1_000
-    round_trip = percentile(sorted(delays.round_trips), 0.5) * 1_000
-    return start - round_trip, round_trip
+    return beginning.result()
+
+
+def _median(seconds: list[float]) -> float:
+    return median(seconds) * 1_000

@@ -37,11 +37,12 @@ async def _run(course: Course) -> None:
     if "rate" in course.lines:
         course.report.progress(rate.WHAT)
         value, ratio = await rate.measure(course)
-        found("rate", value, _RATE, f"{ratio:.2f} of a bare caller's")
+        found("rate", value, _RATE, f"{ratio:.2f} of a bare caller's rate")
     if "start" in course.lines:
         course.report.progress(starts.WHAT)
-        value, round_trip = await starts.measure(course)
-        found("start", value, _START, f"round trip {round_trip:.2f} ms")
+        value, bare, round_trip = await starts.measure(course)
+        beside = f"a bare caller's {bare:.2f} ms, round trip {round_trip:.2f} ms"
+        found("start", value, _START, beside)
     course.report.add(table)
 
 

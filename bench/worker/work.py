@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING, Final
 
 from bench.caller import Caller
@@ -62,6 +63,19 @@ async def begin(port: str, count: int) -> Delays:
             worker.stop()
 
     await worker.work(f"http://127.0.0.1:{port}")
+    return Delays(starts, await _round_trips(int(port)))
+
+
+async def begin_bare(port: str, count: int) -> Delays:
+    """The same by a caller that waits for tasks one by one, and no worker."""
+    claim = {"worker_id": "bare", "wait_seconds": 10}
+    starts: list[float] = []
+    async with Caller.to(int(port)) as caller:
+        while len(starts) < count:
+            for task in (await caller.call("POST", "/tasks/claim", claim))["tasks"]:
+                starts.append(time.time() - datetime.fromisoformat(task["created_at"]).timestamp())
+                done = {"fencing_token": task["fencing_token"]}
+                await caller.call("POST", f"/tasks/{task['id']}/complete", done)
     return Delays(starts, await _round_trips(int(port)))
 
 

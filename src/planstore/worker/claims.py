@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from uuid import UUID
 
     from planstore.models.claim import WorkPacket
     from planstore.worker.context import Context
@@ -53,32 +52,29 @@ class Claim:
 
 
 class Claims:
-    """What is in hand, by task."""
+    """What is in hand. A task that was lost may come again, by a claim of its own."""
 
     def __init__(self) -> None:
         self._lock = Lock()
-        self._of_tasks: dict[UUID, Claim] = {}
+        self._held: set[Claim] = set()
 
     def __len__(self) -> int:
-        return len(self._of_tasks)
+        return len(self._held)
 
     def take(self, claims: Iterable[Claim]) -> None:
         """Add claims that were just made."""
         with self._lock:
-            self._of_tasks.update((each.packet.id, each) for each in claims)
+            self._held.update(claims)
 
     def drop(self, claims: Iterable[Claim]) -> None:
         """Remove claims that have ended: nobody renews them any more."""
         with self._lock:
-            for each in claims:
-                # A task that was lost may be in hand again, by a claim of its own.
-                if self._of_tasks.get(each.packet.id) is each:
-                    del self._of_tasks[each.packet.id]
+            self._held.difference_update(claims)
 
     def to_renew(self, now: float, *, with_news: bool) -> list[Claim]:
         """Return those that are to be renewed now, and those with news if they are asked for."""
         with self._lock:
-            held = list(self._of_tasks.values())
+            held = list(self._held)
         return [
             each for each in held if each.renew_at <= now or (with_news and each.context.has_news)
         ]

@@ -86,7 +86,7 @@ class Engine:
             self._reports,
             tally,
             at_once=terms.concurrency,
-            ended=self._look_for_room,
+            ended=self._run_ended,
         )
         self._heartbeats = Heartbeats(
             opening,
@@ -180,6 +180,10 @@ class Engine:
         else:
             self._there_is_room.clear()
         return room
+
+    def _run_ended(self) -> None:
+        if not self._there_is_room.is_set():
+            self._look_for_room()
 
     def _reported(self) -> None:
         self._look_for_room()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import secrets
 import signal
@@ -114,6 +115,9 @@ class Worker(Registering):
             runner.run(self._run(where))
 
     async def _run(self, where: str | Opening) -> None:
+        # What was imported stays for good: garbage collection need not walk it again and again.
+        gc.collect()
+        gc.freeze()
         loop = asyncio.get_running_loop()
         for each in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(each, self.stop)
