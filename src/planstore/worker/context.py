@@ -76,6 +76,8 @@ class Context:
             note=note,
         )
 
+    # The rest is for the worker.
+
     def stop(self, reason: StopReason) -> None:
         """Ask the run to end; the first reason stands."""
         self._stop_reason = self._stop_reason or reason

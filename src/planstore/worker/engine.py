@@ -10,11 +10,10 @@ from __future__ import annotations
 import asyncio
 import time
 from contextlib import suppress
-from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-from planstore.models.claim import MAX_CLAIMS, ClaimRequest
+from planstore.models.claim import MAX_CLAIMS
 from planstore.worker.claims import Claim, Claims
 from planstore.worker.context import Context
 from planstore.worker.heartbeats import Heartbeats
@@ -27,11 +26,12 @@ from planstore.worker.store import Answering
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Mapping, Sequence
 
-    from planstore.models.claim import WorkPacket
+    from planstore.models.claim import ClaimRequest, WorkPacket
     from planstore.worker.context import StopReason
     from planstore.worker.handlers import Handlers
     from planstore.worker.store import Opening, Store
     from planstore.worker.tally import Tally
+    from planstore.worker.terms import Terms
 
 _SHARE: Final = 0.1
 """Of the time of grace, how much is left to handlers once they are asked to stop; as much is left
@@ -42,24 +42,6 @@ _MOST_HELD: Final = 4
 
 _ANSWER_PATIENCE: Final = 1.0
 """Seconds that a claim has to be answered once nobody is to wait any more."""
-
-
-@dataclass(frozen=True, slots=True)
-class Terms:
-    """How an engine works."""
-
-    request: ClaimRequest
-    """What it asks for, with its name and lease; the limit follows from the room there is."""
-    concurrency: int
-    """How many handlers run at a time."""
-    claim_ahead: int
-    """How many tasks may be in hand beyond those."""
-    grace_seconds: float
-    """How long handlers may go on once the engine is told to end."""
-
-    def asking_for(self, **fields: Any) -> Terms:
-        """The same, but asking for tasks of a plan (``plan_id``) or of some ``task_types``."""
-        return replace(self, request=self.request.model_copy(update=fields))
 
 
 class Engine:
@@ -125,7 +107,7 @@ class Engine:
         try:
             await asyncio.wait({claiming, ending, *sending}, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            if not ending.done():  # what it is has gone wrong, or this is cancelled
+            if not ending.done():  # something has gone wrong, or this is cancelled
                 self._is_in_hurry.set()
             await self._stop_claiming(claiming)
             await self._drain()
@@ -229,3 +211,4 @@ async def _first(*waits: Coroutine[Any, Any, object], within: float) -> None:
     finally:
         for each in tasks:
             each.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

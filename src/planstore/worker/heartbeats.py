@@ -61,7 +61,7 @@ class Heartbeats:
         self._thread.start()
 
     async def close(self) -> None:
-        """End; all claims should have been reported."""
+        """End, whatever is under way; nothing should be held any more."""
         self._loop.call_soon_threadsafe(self._end.set)
         await asyncio.to_thread(self._thread.join)
 
@@ -70,7 +70,13 @@ class Heartbeats:
             runner.run(self._beat_until_the_end())
 
     async def _beat_until_the_end(self) -> None:
-        while not self._end.is_set():
+        beating = asyncio.create_task(self._beat_without_end())
+        await self._end.wait()
+        beating.cancel()
+        await asyncio.wait({beating})
+
+    async def _beat_without_end(self) -> None:
+        while True:
             try:
                 async with self._opening() as store:
                     await self._beat_with(store)
@@ -80,18 +86,14 @@ class Heartbeats:
                 await self._pause()
 
     async def _beat_with(self, store: Store) -> None:
-        while not self._end.is_set():
+        while True:
             due = iter(self._claims.to_renew(time.monotonic(), with_news=not self._is_failing))
             while some := list(islice(due, MAX_CLAIMS)):
                 await self._beat(store, some)
             await self._pause()
 
     async def _pause(self) -> None:
-        try:
-            async with asyncio.timeout(min(_MOST_APART, self._lease / _LOOKS_PER_LEASE)):
-                await self._end.wait()
-        except TimeoutError:
-            pass
+        await asyncio.sleep(min(_MOST_APART, self._lease / _LOOKS_PER_LEASE))
 
     async def _beat(self, store: Store, claims: Sequence[Claim]) -> None:
         sent = time.monotonic()

@@ -14,7 +14,7 @@ from planstore.worker.handlers import Registering
 from planstore.worker.patience import Patience
 from planstore.worker.store import opening
 from planstore.worker.tally import Tally
-from planstore.worker.worker import terms_of
+from planstore.worker.terms import Terms
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -77,10 +77,9 @@ class Orchestrator(Registering):
         """
         super().__init__()
         self._opening = opening(where)
-        self._terms = terms_of(
+        self._terms = Terms.of(
             name=name,
             concurrency=concurrency,
-            claim_ahead=0,
             lease_seconds=lease_seconds,
             grace_seconds=grace_seconds,
         )

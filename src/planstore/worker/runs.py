@@ -10,7 +10,7 @@ from planstore.models.task import SideEffects
 from planstore.worker.context import StopReason
 from planstore.worker.logs import logger
 from planstore.worker.results import failure_of, interruption_of, result_of
-from planstore.worker.signals import Stopped
+from planstore.worker.signals import Permanent, Retry, Stopped
 from planstore.worker.threads import Threads
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ class Runs:
         tally: Tally,
         *,
         at_once: int,
-        ended: Callable[[], object],
+        ended: Callable[[], None],
     ) -> None:
         """Prepare; ``ended`` is called after each run."""
         self._handlers = handlers
@@ -101,7 +101,13 @@ class Runs:
     def _fail(self, claim: Claim, error: BaseException) -> None:
         if claim.is_reported:
             return
-        logger.warning("run_failed", error=type(error).__name__, exc_info=error, **claim.names)
+        is_meant = isinstance(error, (Permanent, Retry))
+        logger.warning(
+            "run_failed",
+            error=type(error).__name__,
+            exc_info=None if is_meant else error,
+            **claim.names,
+        )
         self._reports.fail(claim, failure_of(claim.packet, error))
 
     def _end_stopped(self, claim: Claim) -> None:
@@ -130,6 +136,7 @@ class Runs:
         elif claim in self._waiting:
             self._waiting.remove(claim)
             self._end_stopped(claim)
+            self._ended()
 
     def give_back_waiting(self) -> None:
         """Give back what has not begun."""

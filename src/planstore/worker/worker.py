@@ -4,58 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import os
-import secrets
 import signal
-import socket
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import uvloop
 
-from planstore.models.claim import ClaimRequest
-from planstore.worker.engine import Engine, Terms
+from planstore.worker.engine import Engine
 from planstore.worker.handlers import Registering
 from planstore.worker.logs import logger
 from planstore.worker.store import opening
 from planstore.worker.tally import Tally
+from planstore.worker.terms import Terms
 
 if TYPE_CHECKING:
     from uuid import UUID
 
     from planstore.worker.store import Opening
-
-LONGEST_WAIT: Final = 20.0
-"""Seconds that one claim waits for work at most; the next one follows at once."""
-
-
-def terms_of(
-    *,
-    name: str | None,
-    concurrency: int,
-    claim_ahead: int,
-    lease_seconds: float,
-    grace_seconds: float,
-    agent_id: UUID | None = None,
-) -> Terms:
-    """Return how an engine is to work.
-
-    Raises:
-        ValueError: a number is out of its range.
-    """
-    if concurrency < 1 or claim_ahead < 0 or grace_seconds < 0:
-        raise ValueError(
-            "concurrency is at least 1, claim_ahead and grace_seconds are at least 0; given are "
-            f"{concurrency}, {claim_ahead} and {grace_seconds}"
-        )
-    request = ClaimRequest(
-        worker_id=name or f"{socket.gethostname()[:100]}-{os.getpid()}-{secrets.token_hex(3)}",
-        lease_seconds=lease_seconds,
-        # When the lease began is known the better the shorter the wait was.
-        wait_seconds=min(LONGEST_WAIT, lease_seconds / 2),
-        agent_id=agent_id,
-    )
-    return Terms(request, concurrency, claim_ahead, grace_seconds)
 
 
 class Worker(Registering):
@@ -84,7 +49,7 @@ class Worker(Registering):
             ValueError: a number is out of its range.
         """
         super().__init__()
-        self._terms = terms_of(
+        self._terms = Terms.of(
             name=name,
             concurrency=concurrency,
             claim_ahead=claim_ahead,
@@ -93,6 +58,8 @@ class Worker(Registering):
             agent_id=agent_id,
         )
         self._engine: Engine | None = None
+        self._is_at_work = False
+        self._is_to_stop = False
         self.tally = Tally()
         """What has come of its runs."""
 
@@ -130,24 +97,35 @@ class Worker(Registering):
             PlanStoreError: the store can't be opened, or refuses to talk to this worker at all.
             RuntimeError: it works already, or no handler is registered.
         """
-        if self._engine is not None:
+        if self._is_at_work:
             raise RuntimeError(f"the worker {self.name} works already")
         task_types = self._handlers.task_types
         if task_types == []:
             raise RuntimeError(f"the worker {self.name} has no handler: register some by `task`")
         open_store = opening(where)
         terms = self._terms.asking_for(task_types=task_types)
-        async with open_store() as store:
-            self._engine = Engine(store, open_store, self._handlers, terms, self.tally, values={})
-            logger.info("worker_started", worker_id=self.name, task_types=task_types)
-            try:
-                await self._engine.run()
-            finally:
-                self._engine = None
-                logger.info("worker_stopped", worker_id=self.name, **asdict(self.tally))
+        self._is_at_work, self._is_to_stop = True, False
+        try:
+            async with open_store() as store:
+                engine = Engine(store, open_store, self._handlers, terms, self.tally, values={})
+                logger.info("worker_started", worker_id=self.name, task_types=task_types)
+                await self._run_engine(engine)
+        finally:
+            self._is_at_work = False
+            logger.info("worker_stopped", worker_id=self.name, **asdict(self.tally))
+
+    async def _run_engine(self, engine: Engine) -> None:
+        if self._is_to_stop:  # that was said while the store was being opened
+            return
+        self._engine = engine
+        try:
+            await engine.run()
+        finally:
+            self._engine = None
 
     def stop(self) -> None:
         """Stop within the time of grace; asked again, at once."""
+        logger.info("worker_stopping", worker_id=self.name)
+        self._is_to_stop = True
         if self._engine is not None:
-            logger.info("worker_stopping", worker_id=self.name)
             self._engine.end()
