@@ -7,17 +7,19 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
+from planstore.errors import Unavailable
 from planstore.models import EventFilter
 from planstore.models import TaskStatus as S
+from planstore.services.plan_store import PlanStore
 from planstore.worker import Context, StopReason, Worker
 from tests.arranging import moved, plan_of, task_of
 from tests.worker import until
 
 if TYPE_CHECKING:
+    import pytest
     from structlog.typing import EventDict
 
-    from planstore.models.claim import WorkPacket
-    from planstore.services.plan_store import PlanStore
+    from planstore.models.claim import Heartbeat, HeartbeatAnswer, WorkPacket
     from tests.worker.conftest import Working
 
 LEASE = 1.0
@@ -157,3 +159,28 @@ async def test_progress_is_shown_while_the_handler_runs(store: PlanStore, workin
         await until.so(is_shown)
         may_end.set()
     assert (await store.get_task(task.id)).progress_note == "40 of 100 pages"
+
+
+async def test_a_lease_that_can_not_be_renewed_stops_the_run_when_it_is_over(
+    store: PlanStore, working: Working, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await task_of(store, await plan_of(store))
+    worker = Worker(lease_seconds=LEASE)
+    stopped: asyncio.Queue[StopReason | None] = asyncio.Queue()
+
+    @worker.task()
+    async def wait(packet: WorkPacket, context: Context) -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await stopped.put(context.stop_reason)
+
+    async def fail(_store: PlanStore, _heartbeat: Heartbeat) -> HeartbeatAnswer:
+        raise Unavailable("the network is down")
+
+    monkeypatch.setattr(PlanStore, "heartbeat", fail)
+    async with working(worker):
+        async with asyncio.timeout(until.PATIENCE):
+            assert await stopped.get() == StopReason.LOST
+        worker.stop()
+    assert worker.tally.completed == 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -14,6 +15,8 @@ from tests.arranging import plan_of, task_of
 from tests.worker import until
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
+
     from structlog.typing import EventDict
 
     from planstore.models.claim import WorkPacket
@@ -133,3 +136,27 @@ async def test_a_thread_that_does_not_stop_holds_nobody_up(
     assert "handler_does_not_stop" in {each["event"] for each in logged}
     after = await store.get_task(task.id)
     assert (after.status, after.output_data) == (S.PENDING, None)
+
+
+async def test_a_stop_while_the_store_is_being_opened_is_heeded(
+    store: PlanStore,
+) -> None:
+    task = await task_of(store, await plan_of(store))
+    worker = Worker()
+    begun, may_end = asyncio.Event(), asyncio.Event()
+
+    @asynccontextmanager
+    async def opening() -> AsyncGenerator[PlanStore]:
+        begun.set()
+        await may_end.wait()
+        yield store
+
+    @worker.task()
+    async def carry_out(packet: WorkPacket) -> None: ...
+
+    work = asyncio.create_task(worker.work(opening))
+    await begun.wait()
+    worker.stop()
+    may_end.set()
+    await asyncio.wait_for(work, until.PATIENCE)
+    assert (await store.get_task(task.id)).status == S.PENDING
