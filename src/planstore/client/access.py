@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import ssl
 from dataclasses import dataclass, field
 from typing import Any, Final, Self
 
@@ -16,6 +17,9 @@ _CONNECTING: Final = 5.0
 
 _KEPT_OPEN: Final = 4.0
 """Seconds for which a connection that isn't used is kept: the server closes it after 5."""
+
+_UNUSED: Final = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+"""Where there is no TLS: loading certificates takes longer than all else about opening a client."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +75,7 @@ class Access:
         return {
             "base_url": self.url,
             "headers": headers,
+            "verify": self.url.scheme == "https" or _UNUSED,
             "limits": httpx2.Limits(
                 max_connections=self.pool_size,
                 max_keepalive_connections=self.pool_size,
