@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol, TypeAlias, runtime_checkable
 
-from planstore.client import AsyncPlanStoreClient
+from planstore.client import AsyncPlanStoreClient, calls
 from planstore.services.plan_store import PlanStore
 
 if TYPE_CHECKING:
@@ -85,6 +86,25 @@ Opening: TypeAlias = Callable[[], AbstractAsyncContextManager[Store]]
 """Opens a store. It is called twice: heartbeats have a store of their own, on their own thread."""
 
 
+class _Client(AsyncPlanStoreClient):
+    """A client that has the server keep no answers about thousands of tasks.
+
+    Results may be sent twice without harm. A claim whose answer is lost ends with its lease.
+    """
+
+    async def claim_tasks(
+        self, request: ClaimRequest, *, idempotency: Idempotency | None = None
+    ) -> list[WorkPacket]:
+        call = replace(calls.claim_tasks(request), is_keyed=False)
+        return await self._do(call, idempotency=idempotency)
+
+    async def complete_tasks(
+        self, results: Results, *, idempotency: Idempotency | None = None
+    ) -> ResultsAnswer:
+        call = replace(calls.complete_tasks(results), is_keyed=False)
+        return await self._do(call, idempotency=idempotency)
+
+
 def on_database(url: str, *, is_pooled: bool = False, migrate: bool = True) -> Opening:
     """Return how to open the store on a PostgreSQL itself, without a server between.
 
@@ -96,7 +116,7 @@ def on_database(url: str, *, is_pooled: bool = False, migrate: bool = True) -> O
 def over_http(url: str, *, api_key: str | None = None) -> Opening:
     """Return how to open the store of a server; ``api_key`` is the one that it asks for."""
     # Whoever waits asks again by itself, for as long as it is worth it and no longer.
-    return lambda: AsyncPlanStoreClient.open(url, api_key=api_key, retry_for=0)
+    return lambda: _Client.open(url, api_key=api_key, retry_for=0)
 
 
 def opening(where: str | Opening) -> Opening:
