@@ -21,6 +21,7 @@ from bench.relay import subject as relay
 from bench.report import Report
 from bench.statistics import subject as statistics
 from bench.subject import Course
+from bench.worker import subject as worker
 from planstore import __version__
 from planstore.errors import PlanStoreError
 
@@ -30,6 +31,7 @@ SUBJECTS: Final = (
     finding.SUBJECT,
     relay.SUBJECT,
     statistics.SUBJECT,
+    worker.SUBJECT,
 )
 
 _NAMES: Final = {

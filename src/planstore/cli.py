@@ -234,6 +234,40 @@ async def _prune(database: Database, *, is_dry: bool) -> Pruned:
 
 
 @app.command()
+def worker(
+    *,
+    name: Annotated[
+        str, typer.Argument(metavar="MODULE:NAME", help="The worker, such as tasks:worker.")
+    ],
+    url: Annotated[
+        str, typer.Option(help="The server.", envvar="PLANSTORE_URL")
+    ] = "http://localhost:8011",
+    database: Annotated[
+        bool, typer.Option("--database", help="Use the database itself, as `serve` would.")
+    ] = False,
+    data_dir: DataDir = None,
+    as_json: AsJson = False,
+) -> None:
+    """Carry tasks out by a worker's handlers until SIGTERM or SIGINT; logs go to stderr."""
+    from planstore.settings import read_settings
+    from planstore.worker.loading import load_worker
+    from planstore.worker.logs import write_logs
+    from planstore.worker.store import on_database, over_http
+
+    write_logs(as_json=as_json)
+    settings = read_settings(data_dir=data_dir)
+    loaded = load_worker(name)
+    if database:
+        from planstore.serve import database_url
+
+        with database_url(settings) as (where, _):
+            loaded.run(on_database(where, is_pooled=settings.pooler == "transaction"))
+    else:
+        api_key = settings.api_key.get_secret_value() if settings.api_key else None
+        loaded.run(over_http(url, api_key=api_key))
+
+
+@app.command()
 def openapi() -> None:
     """Print the OpenAPI document."""
     from planstore.app import create_app

@@ -57,7 +57,7 @@ class Attempts(Generic[T]):
         self._call = call
         self._access = access
         self._is_keyed_by_caller = idempotency is not None
-        if idempotency is None and call.method != GET:
+        if idempotency is None and call.method != GET and call.is_keyed:
             idempotency = Idempotency(str(uuid4()))
         self._key = idempotency.key if idempotency is not None else None
         self._retrying = Retrying(access.retry_for if call.is_retried else 0.0)

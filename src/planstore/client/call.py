@@ -41,6 +41,8 @@ class Call(Generic[T]):
     """Seconds that the server may take because it is asked to."""
     is_retried: bool = True
     """Whether it is tried again where it can't be answered now."""
+    is_keyed: bool = True
+    """Whether it bears an idempotency key where the caller gave none, if it writes."""
     then: Callable[[T], Call[T] | None] | None = None
     """What is to be asked next, of an answer that isn't whole."""
 
