@@ -19,6 +19,8 @@ from planstore.errors import (
     StaleClaim,
 )
 from planstore.models import PlanStatus, TaskStatus
+from planstore.models.approval import Decision
+from planstore.models.budget import PauseReason
 from planstore.models.dependency import Condition
 from planstore.models.graph import find_cycle
 from planstore.models.plan import FINAL, PLAN_LIFECYCLE, SEQUENTIAL, OnFailure
@@ -26,6 +28,7 @@ from planstore.models.task import (
     ENDED,
     FINISHED,
     TASK_LIFECYCLE,
+    WAITING_REASONS,
     StatusReason,
 )
 from planstore.sql.tasks import End
@@ -38,6 +41,9 @@ if TYPE_CHECKING:
 
 Refusal = type["PlanStoreError"] | None
 """Why a step changes nothing; None where it is taken."""
+
+Limit = tuple[PauseReason, int]
+"""What a plan may take: tenths of a dollar, or runs that begin."""
 
 HALF_AN_HOUR: Final = 1_000_000
 """In ticks: a step takes one, so it is over before half an hour is."""
@@ -62,6 +68,7 @@ class Kind:
     is_once: bool
     is_late: bool
     """Whether it isn't to start before half an hour is over."""
+    requires_approval: bool
 
 
 @dataclass(frozen=True)
@@ -85,6 +92,10 @@ class ModelTask:
     own: TaskStatus | None = None
     is_shut: bool = False
     needs_review: bool = False
+    requires_approval: bool = False
+    decision: Decision | None = None
+    cost: int = 0
+    """In tenths of a dollar."""
     description: str = "do it"
     resets: int = 0
     attempt: int = 0
@@ -118,6 +129,10 @@ class ModelTask:
     def is_held(self) -> bool:
         return self.own == TaskStatus.BLOCKED
 
+    @property
+    def awaits_approval(self) -> bool:
+        return self.requires_approval and self.decision is None
+
     def satisfies(self, condition: Condition) -> bool:
         match condition:
             case Condition.SUCCESS:
@@ -146,6 +161,8 @@ class ModelTask:
         self.worker = None
 
     def renew(self) -> None:
+        if self.own == TaskStatus.COMPLETED or self.decision == Decision.REJECTED:
+            self.decision = None
         self.stand(None)
         self.resets += 1
         self.free_attempts = self.attempt
@@ -168,6 +185,12 @@ class ModelPlan:
     computed_step: int = 0
     last_order: int = 0
     is_paused: bool = False
+    limit: Limit | None = None
+    cost: int = 0
+    """In tenths of a dollar."""
+    pause_reason: PauseReason | None = None
+    is_stopping: bool = False
+    """Whether it was found to have reached its limit when it was looked at last."""
     is_closed: bool = False
     is_kept_open: bool = False
     """Reopened, or added to where nothing can start: it settles with the next task that moves."""
@@ -205,6 +228,7 @@ class ModelPlan:
                 dict(draft.needs),
                 draft.kind.priority,
                 self.clock.now + HALF_AN_HOUR if draft.kind.is_late else 0,
+                requires_approval=draft.kind.requires_approval,
             )
             self.last_order = max(self.last_order, order)
         self.revision += 1
@@ -273,6 +297,24 @@ class ModelPlan:
             self.derive()
         return None
 
+    def ask_approval(self, task_id: UUID, *, is_required: bool) -> Refusal:
+        self.tasks[task_id].requires_approval = is_required
+        self.derive()
+        return None
+
+    def decide(self, task_id: UUID, decision: Decision) -> Refusal:
+        task = self.tasks[task_id]
+        if task.decision == decision:
+            return None
+        if task.status != TaskStatus.BLOCKED or not task.awaits_approval:
+            return InvalidTransition
+        task.decision = decision
+        if decision == Decision.REJECTED:
+            task.stand(TaskStatus.FAILED)
+        is_freed = not task.is_held and self.unmet(task) == 0
+        self.derive(is_move=is_freed or decision == Decision.REJECTED)
+        return None
+
     def set_status(
         self,
         task_id: UUID,
@@ -310,7 +352,7 @@ class ModelPlan:
             return Claimed
         if status == task.status:
             return None
-        is_waiting = task.reason == StatusReason.UNMET
+        is_waiting = task.reason in WAITING_REASONS
         if is_waiting or task.status not in TASK_LIFECYCLE.towards(status):
             return InvalidTransition
         if self.is_closed:
@@ -336,6 +378,55 @@ class ModelPlan:
         if moved:
             self.derive(is_move=True, is_start=True)
         return [verdict or None for verdict in verdicts]
+
+    def takes(self, report: Report) -> bool:
+        """Whether a report changes anything."""
+        return self._judge(report) == ()
+
+    def charge(self, costs: Mapping[UUID, int]) -> None:
+        """Note what runs have cost; a plan that has reached its limit is paused by that."""
+        if any(costs.values()):
+            for task_id, cost in costs.items():
+                self.tasks[task_id].cost += cost
+                self.cost += cost
+            self.check()
+
+    @property
+    def reached(self) -> PauseReason | None:
+        match self.limit:
+            case (PauseReason.MAX_COST, most) if self.cost >= most:
+                return PauseReason.MAX_COST
+            case (PauseReason.MAX_ATTEMPTS, most):
+                attempts = sum(task.attempt for task in self.tasks.values())
+                return PauseReason.MAX_ATTEMPTS if attempts >= most else None
+            case _:
+                return None
+
+    def check(self) -> None:
+        """Be paused where the limit is reached, unless it is by hand; go on where it was raised."""
+        self.is_stopping = self.reached is not None
+        is_by_hand = self.is_paused and self.pause_reason is None
+        is_over = self.pause_reason is None and self.status in FINAL
+        if self.reached != self.pause_reason and not (is_by_hand or is_over):
+            self.pause_reason = self.reached
+            self.is_paused = self.reached is not None
+            self.derive()
+
+    def count_attempts(self) -> None:
+        """Be paused where as many runs have begun as may."""
+        if self.limit is not None and self.limit[0] == PauseReason.MAX_ATTEMPTS:
+            self.check()
+
+    def raise_limit(self, limit: Limit | None) -> Refusal:
+        self.limit = limit
+        self.derive()
+        self.check()
+        return None
+
+    def sweep(self) -> None:
+        """Be paused where that was put off, since the plan had ended."""
+        if self.status == PlanStatus.ACTIVE and self.is_stopping:
+            self.check()
 
     def _judge(self, report: Report) -> Refusal | tuple[()]:
         """Why a report isn't taken; None where it changes nothing, `()` where it does."""
@@ -468,12 +559,14 @@ class ModelPlan:
     def pause(self) -> Refusal:
         if self.status in FINAL:
             return InvalidTransition
-        self.is_paused = True
+        self.is_paused, self.pause_reason = True, None
         self.derive()
         return None
 
     def resume(self) -> Refusal:
-        self.is_paused = False
+        if self.is_paused and self.reached is not None:
+            return InvalidTransition
+        self.is_paused, self.pause_reason = False, None
         self.derive()
         return None
 
@@ -519,10 +612,13 @@ class ModelPlan:
                 task.status, task.reason = TaskStatus.PENDING, None
         for task in idle.values():
             if task.status == TaskStatus.PENDING and self.unmet(task):
-                task.status, task.reason = TaskStatus.BLOCKED, StatusReason.UNMET
+                task.status = TaskStatus.BLOCKED
+                task.reason = (
+                    StatusReason.UNAPPROVED if task.awaits_approval else StatusReason.UNMET
+                )
 
     def unmet(self, task: ModelTask) -> int:
-        return sum(
+        return task.awaits_approval + sum(
             not self.tasks[needed].satisfies(condition) for needed, condition in task.needs.items()
         )
 
@@ -567,7 +663,10 @@ class ModelPlan:
     @property
     def is_live(self) -> bool:
         return any(
-            task.own == TaskStatus.RUNNING or task.is_held or task.due is not None
+            task.own == TaskStatus.RUNNING
+            or task.is_held
+            or task.reason == StatusReason.UNAPPROVED
+            or task.due is not None
             for task in self.tasks.values()
         )
 
@@ -619,6 +718,7 @@ class Report:
     output: int | None = None
     is_retryable: bool = True
     retry_in: int = 0
+    cost: int = 0
     is_by_hand: bool = False
     """Whether it ends a claim without its token, as an operator does."""
 

@@ -143,7 +143,7 @@ select
     count(s.task_id),
     count(s.task_id) filter (where s.status not in ('completed', 'skipped')),
     count(s.task_id) filter (
-      where s.status = 'running' or s.status_reason = 'held' or s.due_at is not null
+      where s.status = 'running' or s.status_reason in ('held', 'approval') or s.due_at is not null
     ),
     count(s.task_id) filter (where s.status = 'running' or s.ready_at is not null),
     g.gate_order,

@@ -142,7 +142,7 @@ def test_the_documentation_lists_the_main_paths_and_no_alias(client: httpx2.Clie
 
     operations = {path: set(methods) for path, methods in document["paths"].items()}
     plan_verbs = ("expand", "start", "pause", "resume", "cancel", "retry")
-    task_verbs = ("complete", "fail", "release", "skip", "retry", "reset")
+    task_verbs = ("complete", "fail", "release", "skip", "retry", "reset", "approve", "reject")
     assert operations == {
         "/plans/": {"post", "get"},
         "/plans/bulk": {"post"},
@@ -175,6 +175,7 @@ def test_the_documentation_lists_the_main_paths_and_no_alias(client: httpx2.Clie
         "/tasks/{task_id}/explain": {"get"},
         "/tasks/{task_id}/evaluations": {"get", "post"},
         "/tasks/{task_id}/dependencies": {"get", "put", "post", "delete"},
+        "/usage/": {"get"},
         "/events/": {"get"},
         "/events/stream": {"get"},
         "/events/{event_id}": {"get"},

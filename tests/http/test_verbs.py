@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     from tests.http.wire import Json, Ledger
 
 REPORTS: Final = ("complete", "fail", "release")
-OF_TASKS: Final = (*REPORTS, "skip", "retry", "reset")
+DECISIONS: Final = ("approve", "reject")
+OF_TASKS: Final = (*REPORTS, "skip", "retry", "reset", *DECISIONS)
 OF_PLANS: Final = ("start", "pause", "resume", "cancel", "retry", "expand")
 
 NEEDED: Final[dict[str, Json]] = {"fail": {"error": "oh"}}
@@ -255,7 +256,7 @@ BODIES: Final = {"left out": None, "empty": b"", "an empty object": b"{}"}
 def test_a_verb_of_a_task_that_needs_nothing_may_have_any_empty_body(
     client: httpx2.Client, verb: str, content: bytes | None
 ) -> None:
-    task = new_task(client, an_active_plan(client))
+    task = new_task(client, an_active_plan(client), requires_approval=verb in DECISIONS)
     path = f"/tasks/{task['id']}"
     starts = {"release": "running", "retry": "failed", "reset": "failed"}
     if verb in starts:
@@ -264,7 +265,7 @@ def test_a_verb_of_a_task_that_needs_nothing_may_have_any_empty_body(
 
     answer = done(client.post(f"{path}/{verb}", content=content, headers=headers))
 
-    ends = {"complete": "completed", "skip": "skipped"}
+    ends = {"complete": "completed", "skip": "skipped", "reject": "failed"}
     assert answer["status"] == ends.get(verb, "pending")
     assert the_task(answer) == stored(client, task)
 
@@ -347,9 +348,10 @@ def test_a_verb_of_what_is_not_there_is_not_found(client: httpx2.Client, ledger:
 def test_a_verb_of_a_task_is_done_once_under_its_key(
     client: httpx2.Client, ledger: Ledger, verb: str
 ) -> None:
-    task = new_task(client, an_active_plan(client, auto_complete=False))
+    plan = an_active_plan(client, auto_complete=False)
+    task = new_task(client, plan, requires_approval=verb in DECISIONS)
     path = f"/tasks/{task['id']}"
-    if verb not in {"complete", "skip"}:
+    if verb not in {"complete", "skip", *DECISIONS}:
         starts = {"fail": "running", "release": "running"}
         done(client.patch(path, json={"status": starts.get(verb, "failed")}))
     headers = {"Idempotency-Key": some_id()}

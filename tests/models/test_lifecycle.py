@@ -56,7 +56,7 @@ def test_by_hand_a_status_leads_to_another_by_one_verb_at_most(lifecycle: Lifecy
     ways = [
         (source, transition.target)
         for transition in lifecycle.transitions
-        if transition.by_hand
+        if transition.is_set
         for source in transition.sources
     ]
 

@@ -38,6 +38,8 @@ from planstore.models import (
     TaskStatus,
     TaskUpdate,
 )
+from planstore.models.approval import Decision, Review
+from planstore.models.budget import Budget, PauseReason
 from planstore.models.claim import (
     ClaimRequest,
     Completion,
@@ -56,6 +58,7 @@ from planstore.models.idempotency import Idempotency
 from planstore.models.plan import OnFailure
 from planstore.models.retry import RetryPolicy
 from planstore.models.task import SideEffects, StatusReason
+from planstore.models.usage import UsageReport
 from planstore.services.doctor import examine
 from planstore.services.plan_store import PlanStore
 from planstore.services.searching import Leases, Searches
@@ -66,6 +69,7 @@ from tests.coordination_model import (
     Clock,
     Draft,
     Kind,
+    Limit,
     ModelPlan,
     ModelTask,
     Report,
@@ -109,6 +113,13 @@ EARLIER: Final = st.lists(st.tuples(st.sampled_from([1, 1, 2, 2, 3, 3, -1]), WHE
 
 ORDERS: Final = st.sampled_from([None, None, None, None, 0, 1, 2, 3])
 OUTPUTS: Final = st.sampled_from([None, 1, 2])
+COSTS: Final = st.sampled_from([0, 0, 1, 2])
+"""In tenths of a dollar, which as binary fractions would not add up."""
+
+LIMITS: Final = st.sampled_from(
+    [None, (PauseReason.MAX_COST, 2), (PauseReason.MAX_COST, 5), (PauseReason.MAX_ATTEMPTS, 3)]
+)
+"""What a plan may take."""
 
 
 class Token(StrEnum):
@@ -137,6 +148,7 @@ SHAPES: Final = st.fixed_dictionaries(
         "max_parallel_tasks": st.sampled_from([None, None, 1, 2]),
         "auto_complete": st.sampled_from([True, True, True, False]),
         "status": st.sampled_from([*[PlanStatus.ACTIVE] * 4, PlanStatus.DRAFT]),
+        "limit": LIMITS,
     }
 )
 KINDS: Final = st.builds(
@@ -148,6 +160,7 @@ KINDS: Final = st.builds(
     max_retries=st.sampled_from([0, 0, 1]),
     is_once=st.booleans(),
     is_late=st.sampled_from([False] * 5 + [True]),
+    requires_approval=st.sampled_from([False] * 4 + [True]),
 )
 DRAFTS: Final = st.tuples(KINDS, EARLIER)
 BATCHES: Final = st.lists(DRAFTS, min_size=1, max_size=5)
@@ -306,10 +319,13 @@ class CoordinationMachine(RuleBasedStateMachine):
             shape["on_failure"],
             shape["max_parallel_tasks"],
             auto_complete=shape["auto_complete"],
+            limit=shape["limit"],
         )
         drafts = self.drafts(plan, given)
         refusal = plan.add(drafts)
-        create = PlanCreate(id=plan.id, tasks=_drafts(drafts), **shape)
+        fields = {name: value for name, value in shape.items() if name != "limit"}
+        budget = _budget(shape["limit"])
+        create = PlanCreate(id=plan.id, tasks=_drafts(drafts), budget=budget, **fields)
         self.answer_plan(self.store.create_plan(create), refusal)
         if refusal is not None:
             self.answer_plan(self.store.create_plan(create.model_copy(update={"tasks": []})), None)
@@ -358,6 +374,7 @@ class CoordinationMachine(RuleBasedStateMachine):
         is_sweeping = is_sweeping and len({self.plan_of(each).id for each in self.overdue()}) < 2
         self.prepare_claim(is_sweeping=is_sweeping)
         if is_sweeping:
+            self.stop()
             self.expire()
         expected = self.run(self.next_tasks(request))
         idempotency = self.key(is_keyed=is_keyed)
@@ -428,6 +445,8 @@ class CoordinationMachine(RuleBasedStateMachine):
             assert {each.task_id: each.when for each in packet.dependencies} == task.needs
             assert all(each.is_satisfied for each in packet.dependencies)
             assert len(packet.previous_attempts) <= task.attempt - 1
+        for plan_id in {packet.plan_id for packet in packets}:
+            self.plans[plan_id].count_attempts()
         self.last_token = max([self.last_token, *tokens])
         self.answers = [_task(packet) for packet in packets]
 
@@ -444,20 +463,23 @@ class CoordinationMachine(RuleBasedStateMachine):
             self.report(verb, number, Token.OWN, is_claimed=True, is_keyed=False)
 
     @precondition(lambda self: any(task.token for task in self.tasks.values()))
-    @rule(number=NUMBERS, output=OUTPUTS, is_going_on=st.booleans())
-    def complete_claimed(self, number: int, output: int | None, *, is_going_on: bool) -> None:
+    @rule(number=NUMBERS, output=OUTPUTS, cost=COSTS, is_going_on=st.booleans())
+    def complete_claimed(
+        self, number: int, output: int | None, cost: int, *, is_going_on: bool
+    ) -> None:
         task_id = self.task_at(number, is_claimed=True)
-        self.complete(task_id, Token.OWN, output, is_going_on=is_going_on)
+        self.complete(task_id, Token.OWN, output, cost=cost, is_going_on=is_going_on)
 
     @precondition(lambda self: any(task.token for task in self.tasks.values()))
     @rule(
         number=NUMBERS,
         is_retryable=st.sampled_from([True, False, False]),
         retry_in=st.sampled_from([0, HALF_AN_HOUR]),
+        cost=COSTS,
     )
-    def fail_claimed(self, number: int, *, is_retryable: bool, retry_in: int) -> None:
+    def fail_claimed(self, number: int, *, is_retryable: bool, retry_in: int, cost: int) -> None:
         task_id = self.task_at(number, is_claimed=True)
-        self.fail(task_id, Token.OWN, is_retryable=is_retryable, retry_in=retry_in)
+        self.fail(task_id, Token.OWN, is_retryable=is_retryable, retry_in=retry_in, cost=cost)
 
     @precondition(lambda self: self.tasks)
     @rule(
@@ -465,19 +487,27 @@ class CoordinationMachine(RuleBasedStateMachine):
         number=NUMBERS,
         is_claimed=st.sampled_from([True, True, False]),
         kind=TOKENS,
+        cost=COSTS,
         is_keyed=st.booleans(),
     )
     def report(
-        self, verb: End, number: int, kind: Token, *, is_claimed: bool, is_keyed: bool
+        self,
+        verb: End,
+        number: int,
+        kind: Token,
+        *,
+        is_claimed: bool,
+        is_keyed: bool,
+        cost: int = 0,
     ) -> None:
         task_id = self.task_at(number, is_claimed=is_claimed)
         match verb:
             case End.COMPLETE:
-                self.complete(task_id, kind, 1, is_keyed=is_keyed)
+                self.complete(task_id, kind, 1, cost=cost, is_keyed=is_keyed)
             case End.FAIL:
-                self.fail(task_id, kind, is_keyed=is_keyed)
+                self.fail(task_id, kind, cost=cost, is_keyed=is_keyed)
             case _:
-                self.release(task_id, kind, is_keyed=is_keyed)
+                self.release(task_id, kind, cost=cost, is_keyed=is_keyed)
 
     def complete(
         self,
@@ -485,6 +515,7 @@ class CoordinationMachine(RuleBasedStateMachine):
         kind: Token,
         output: int | None,
         *,
+        cost: int = 0,
         is_keyed: bool = False,
         is_going_on: bool = False,
     ) -> None:
@@ -492,10 +523,13 @@ class CoordinationMachine(RuleBasedStateMachine):
         claim_next = self.request("ada", 2, Scope.ANY, 0) if is_going_on else None
         self.prepare_claim()
         completion = Completion(
-            fencing_token=token, output_data=_output(output), claim_next=claim_next
+            fencing_token=token,
+            output_data=_output(output),
+            claim_next=claim_next,
+            usage=_usage(cost),
         )
         self.end(
-            Report(task_id, End.COMPLETE, token, output),
+            Report(task_id, End.COMPLETE, token, output, cost=cost),
             self.store.complete_task(task_id, completion, idempotency=self.key(is_keyed=is_keyed)),
             claim_next,
         )
@@ -507,6 +541,7 @@ class CoordinationMachine(RuleBasedStateMachine):
         *,
         is_retryable: bool = True,
         retry_in: int = 0,
+        cost: int = 0,
         is_keyed: bool = False,
     ) -> None:
         token = self.token_of(task_id, kind)
@@ -515,17 +550,21 @@ class CoordinationMachine(RuleBasedStateMachine):
             error="no",
             retryable=is_retryable,
             retry_in_seconds=retry_in * HOUR.total_seconds() / HALF_AN_HOUR / 2,
+            usage=_usage(cost),
+        )
+        report = Report(
+            task_id, End.FAIL, token, is_retryable=is_retryable, retry_in=retry_in, cost=cost
         )
         self.end(
-            Report(task_id, End.FAIL, token, is_retryable=is_retryable, retry_in=retry_in),
+            report,
             self.store.fail_task(task_id, failure, idempotency=self.key(is_keyed=is_keyed)),
         )
 
-    def release(self, task_id: UUID, kind: Token, *, is_keyed: bool) -> None:
+    def release(self, task_id: UUID, kind: Token, *, cost: int, is_keyed: bool) -> None:
         token = self.token_of(task_id, kind)
-        release = Release(fencing_token=token)
+        release = Release(fencing_token=token, usage=_usage(cost))
         self.end(
-            Report(task_id, End.RELEASE, token),
+            Report(task_id, End.RELEASE, token, cost=cost),
             self.store.release_task(task_id, release, idempotency=self.key(is_keyed=is_keyed)),
         )
 
@@ -536,8 +575,12 @@ class CoordinationMachine(RuleBasedStateMachine):
         claim_next: ClaimRequest | None = None,
     ) -> None:
         due = self.due()
-        (refusal,) = self.plan_of(report.task_id).end([report])
+        plan = self.plan_of(report.task_id)
+        is_taken = plan.takes(report)
+        (refusal,) = plan.end([report])
         unblocked = self.due() - due - {report.task_id}
+        if is_taken:
+            plan.charge({report.task_id: report.cost})
         expected = self.run(self.next_tasks(claim_next)) if claim_next else []
         answer = self.act(call, refusal)
         if answer is not None:
@@ -704,6 +747,34 @@ class CoordinationMachine(RuleBasedStateMachine):
                 assert each.status == needed.status
                 assert each.is_satisfied == needed.satisfies(each.when)
 
+    @precondition(lambda self: self.tasks)
+    @rule(
+        number=NUMBERS,
+        decision=st.sampled_from([Decision.APPROVED, Decision.APPROVED, Decision.REJECTED]),
+        is_asked=st.sampled_from([True, True, True, False]),
+        is_keyed=st.booleans(),
+    )
+    def decide(self, number: int, decision: Decision, *, is_asked: bool, is_keyed: bool) -> None:
+        waiting = [each for each, task in self.tasks.items() if task.awaits_approval]
+        task_id = waiting[number % len(waiting)] if is_asked and waiting else self.task_at(number)
+        is_approved = decision == Decision.APPROVED
+        call = (self.store.approve_task if is_approved else self.store.reject_task)(
+            task_id, Review(by="ada"), idempotency=self.key(is_keyed=is_keyed)
+        )
+        self.answer_task(call, self.plan_of(task_id).decide(task_id, decision))
+
+    @precondition(lambda self: self.tasks)
+    @rule(number=NUMBERS, is_required=st.booleans())
+    def ask_approval(self, number: int, *, is_required: bool) -> None:
+        task_id = self.task_at(number)
+        refusal = self.plan_of(task_id).ask_approval(task_id, is_required=is_required)
+        self.patch_task(task_id, refusal, requires_approval=is_required)
+
+    @rule(number=NUMBERS, limit=LIMITS)
+    def raise_limit(self, number: int, limit: Limit | None) -> None:
+        plan = self.plan_at(number)
+        self.patch_plan(plan, plan.raise_limit(limit), budget=_budget(limit))
+
     @rule(
         verb=st.sampled_from(["start", "pause", "resume", "resume", "retry", "retry", "cancel"]),
         number=NUMBERS,
@@ -769,6 +840,7 @@ class CoordinationMachine(RuleBasedStateMachine):
     def sweep(self) -> None:
         self.answers = []
         self.prepare_claim()
+        self.stop()
         overdue = self.expire()
         assert self.run(self.store.sweep()) == overdue
 
@@ -778,6 +850,10 @@ class CoordinationMachine(RuleBasedStateMachine):
             for each, task in self.tasks.items()
             if task.token and task.lease_ends <= self.clock.now
         ]
+
+    def stop(self) -> None:
+        for plan in self.plans.values():
+            plan.sweep()
 
     def expire(self) -> int:
         reports = [Report(each, End.EXPIRE, self.tasks[each].token) for each in self.overdue()]
@@ -790,8 +866,12 @@ class CoordinationMachine(RuleBasedStateMachine):
         worker=WORKERS,
         numbers=st.lists(NUMBERS, min_size=1, max_size=3),
         kind=st.sampled_from([Token.OWN, Token.OLD]),
+        cost=COSTS,
+        is_keyed=st.booleans(),
     )
-    def beat(self, worker: str, numbers: list[int], kind: Token) -> None:
+    def beat(
+        self, worker: str, numbers: list[int], kind: Token, cost: int, *, is_keyed: bool
+    ) -> None:
         found = sorted({self.task_at(number, is_claimed=True) for number in numbers})
         claims = {each: token for each in found if (token := self.token_of(each, kind))}
         if not claims:
@@ -800,12 +880,19 @@ class CoordinationMachine(RuleBasedStateMachine):
         heartbeat = Heartbeat(
             worker_id=worker,
             claims=[
-                HeartbeatClaim(task_id=each, fencing_token=token) for each, token in claims.items()
+                HeartbeatClaim(task_id=each, fencing_token=token, usage=_usage(cost))
+                for each, token in claims.items()
             ],
         )
+        for plan in self.plans.values():
+            own = [each for each in claims if each in plan.tasks and expected[each] != "lost"]
+            plan.charge(dict.fromkeys(own, cost))
         self.answers = []
-        answer = self.run(self.store.heartbeat(heartbeat))
+        idempotency = self.key(is_keyed=is_keyed)
+        answer = self.run(self.store.heartbeat(heartbeat, idempotency=idempotency))
         assert [(each.task_id, each.state) for each in answer.claims] == list(expected.items())
+        if is_keyed:  # what is sent again isn't counted again
+            assert self.run(self.store.heartbeat(heartbeat, idempotency=idempotency)) == answer
 
     def renew(self, task_id: UUID, worker: str, token: int) -> str:
         plan = self.plan_of(task_id)
@@ -835,6 +922,8 @@ class CoordinationMachine(RuleBasedStateMachine):
                 "revision": plan.revision,
                 "is_closed": plan.is_closed,
                 "is_paused": plan.is_paused,
+                "pause_reason": plan.pause_reason,
+                "cost": plan.cost / 10,
             }
             for task_id, task in plan.tasks.items():
                 told = _of_task(rows[task_id], standing[task_id])
@@ -863,6 +952,20 @@ def _output(number: int | None) -> dict[str, Any] | None:
     return None if number is None else {"n": number}
 
 
+def _usage(cost: int) -> UsageReport | None:
+    return UsageReport(cost_usd=cost / 10) if cost else None
+
+
+def _budget(limit: Limit | None) -> Budget | None:
+    match limit:
+        case None:
+            return None
+        case (PauseReason.MAX_COST, most):
+            return Budget(max_cost_usd=most / 10)
+        case (_, most):
+            return Budget(max_attempts=most)
+
+
 def _drafts(drafts: Iterable[Draft]) -> list[TaskDraft]:
     later = datetime.now(UTC) + HOUR / 2
     return [_draft(each, not_before=later if each.kind.is_late else None) for each in drafts]
@@ -882,6 +985,7 @@ def _draft(draft: Draft, *, not_before: datetime | None) -> TaskDraft:
         retry_policy=RetryPolicy(max_retries=kind.max_retries),
         side_effects=SideEffects.ONCE if kind.is_once else SideEffects.IDEMPOTENT,
         not_before=not_before,
+        requires_approval=kind.requires_approval,
     )
 
 
@@ -897,6 +1001,8 @@ def _of_plan(plan: Any) -> dict[str, Any]:
         "revision": plan.revision,
         "is_closed": plan.closed_at is not None,
         "is_paused": plan.paused_at is not None,
+        "pause_reason": plan.pause_reason,
+        "cost": plan.usage.cost_usd if plan.usage else 0,
     }
 
 
@@ -913,6 +1019,8 @@ def _of_task(task: Any, standing: Any) -> dict[str, Any]:
         "token": standing["fencing_token"],
         "is_claimed": standing["lease_expires_at"] is not None,
         "output": task.output_data,
+        "decision": task.approval and task.approval.decision,
+        "cost": task.usage.cost_usd if task.usage else 0,
         "needs_review": task.needs_review,
         "needs": standing["needs"],
         "unmet": standing["unmet"],
@@ -934,6 +1042,8 @@ def _of_model(plan: ModelPlan, task: ModelTask) -> dict[str, Any]:
         "token": task.token or task.result_token,
         "is_claimed": task.token is not None,
         "output": _output(task.output),
+        "decision": task.decision,
+        "cost": task.cost / 10,
         "needs_review": task.needs_review,
         "needs": len(task.needs),
         "unmet": plan.unmet(task),

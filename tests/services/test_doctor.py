@@ -15,6 +15,7 @@ from planstore.models import PlanStatus as P
 from planstore.models import PlanUpdate, TaskUpdate
 from planstore.models import TaskStatus as S
 from planstore.models.claim import ClaimRequest, Release
+from planstore.models.usage import UsageReport
 from planstore.services.doctor import examine
 from planstore.services.plan_store import PlanStore
 from planstore.sql.invariants import INVARIANTS
@@ -96,13 +97,15 @@ async def _plans_and_tasks(store: PlanStore) -> dict[str, Plan | Task]:
     ready = await task_of(store, graph, depends_on=[needed.id])
     blocked = await task_of(store, graph, depends_on=[ready.id, needed.id])
     held = await task_of(store, graph, status=S.BLOCKED)
+    unapproved = await task_of(store, graph, requires_approval=True)
     dead = await task_of(store, graph, depends_on=[{"task": str(needed.id), "when": "failure"}])
     limited = await plan_of(store, plan_type="dag", max_parallel_tasks=2)
     for _ in range(4):
         await task_of(store, limited)
     request = ClaimRequest(worker_id="ada", plan_id=limited.id, limit=2)
     released, claimed = await store.claim_tasks(request)
-    await store.release_task(released.id, Release(fencing_token=released.fencing_token))
+    release = Release(fencing_token=released.fencing_token, usage=UsageReport(cost_usd=0.5))
+    await store.release_task(released.id, release)
     aborted = await plan_of(store, plan_type="dag", on_failure="abort")
     await task_of(store, aborted, status=S.RUNNING)
     await task_of(store, aborted)
@@ -126,6 +129,7 @@ async def _plans_and_tasks(store: PlanStore) -> dict[str, Plan | Task]:
         "blocked": blocked,
         "held": held,
         "dead": dead,
+        "unapproved": unapproved,
         "limited": limited,
         "claimed": claimed,
         "aborted": aborted,
@@ -153,6 +157,7 @@ select t.plan_id, t.id, {}, now(), 'failed' from planstore.tasks t where t.id = 
 DAMAGE: Final = [
     ("plan_unknown_value", "plan", f"{PLAN} status = 'asleep' where id = $1"),
     ("plan_unknown_value", "plan", f"{PLAN} on_failure = 'cry' where id = $1"),
+    ("plan_unknown_value", "plan", f"{PLAN} pause_reason = 'deadline' where id = $1"),
     ("task_unknown_value", "pending", f"{STATE} status = 'asleep' where task_id = $1"),
     ("task_unknown_value", "held", f"{STATE} status_reason = 'mood' where task_id = $1"),
     ("plan_counts", "plan", f"{PLAN} task_count = task_count + 1 where id = $1"),
@@ -182,6 +187,14 @@ DAMAGE: Final = [
     ("task_dependencies", "blocked", f"{STATE} status = 'pending' where task_id = $1"),
     ("task_dependencies", "held", f"{STATE} status_reason = 'dependencies' where task_id = $1"),
     ("task_dependencies", "held", f"{STATE} status_reason = null where task_id = $1"),
+    ("task_dependencies", "unapproved", f"{STATE} requires_approval = false where task_id = $1"),
+    ("task_dependencies", "unapproved", f"{STATE} approval = '{{}}' where task_id = $1"),
+    (
+        "task_dependencies",
+        "unapproved",
+        f"{STATE} status_reason = 'dependencies' where task_id = $1",
+    ),
+    ("task_dependencies", "pending", f"{STATE} requires_approval = true where task_id = $1"),
     ("task_readiness", "ready", f"{STATE} due_at = null, ready_at = null where task_id = $1"),
     ("task_readiness", "ready", f"{STATE} ready_at = null where task_id = $1"),
     ("task_readiness", "drafted", f"{STATE} ready_at = due_at where task_id = $1"),
@@ -218,6 +231,10 @@ DAMAGE: Final = [
     ("task_attempts", "claimed", f"{STATE} free_attempts = 2 where task_id = $1"),
     ("task_attempts", "claimed", ATTEMPT.format(1)),
     ("task_attempts", "pending", ATTEMPT.format(1)),
+    ("plan_usage", "limited", f"""{PLAN} usage = '{{"cost_usd":2}}' where id = $1"""),
+    ("plan_usage", "limited", f"{PLAN} usage = null where id = $1"),
+    ("plan_usage", "limited", "delete from planstore.usage where plan_id = $1"),
+    ("plan_usage", "plan", f"""{PLAN} usage = '{{"cost_usd":2}}' where id = $1"""),
     ("change_without_event", "plan", f"{PLAN} version = version + 1 where id = $1"),
     ("change_without_event", "running", f"{STATE} version = version + 1 where task_id = $1"),
     ("change_without_event", "pending", "delete from planstore.events where aggregate_id = $1"),

@@ -57,6 +57,7 @@ TASKS: Final[dict[str, tuple[Found, str]]] = {
     "task_type": ({"task_type": "build"}, "tasks_of_type"),
     "name": ({"name": "build"}, "tasks_named"),
     "worker": ({"worker": "w1"}, "task_states_running"),
+    "awaits_approval": ({"awaits_approval": True}, "task_states_awaiting"),
     "created_after": ({"created_after": A_TIME}, "tasks_recent"),
     "created_before": ({"created_before": A_TIME}, "tasks_recent"),
     "ready": ({"ready": True}, "task_states_ready"),

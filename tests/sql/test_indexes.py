@@ -17,10 +17,11 @@ import pytest
 
 from planstore.db import Database
 from planstore.models import TaskDraft
+from planstore.models.approval import Decision, Review
 from planstore.models.claim import ClaimRequest, HeartbeatClaim
 from planstore.services.placing import new_tasks
 from planstore.services.plan_store import PlanStore
-from planstore.sql import derivation, plans, tasks
+from planstore.sql import derivation, plans, spending, tasks
 from planstore.sql.tasks import End, Ending
 from tests.holder import claim, complete_all
 from tests.services.weaving import woven
@@ -111,10 +112,15 @@ OTHERS: Final[dict[str, Callable[[Connection], Awaitable[Any]]]] = {
     "attempts": lambda conn: tasks.attempts(conn, uuid4()),
     "offer": lambda conn: tasks.offer(conn, uuid4()),
     "lock what is ready": lambda conn: derivation.lock(conn, uuid4()),
+    "decide": lambda conn: tasks.decide(conn, uuid4(), Decision.APPROVED, Review()),
+    "record usage": lambda conn: spending.record(conn, {uuid4(): {"cost_usd": 1}}),
+    "judge budgets": lambda conn: spending.judge(conn, [uuid4()]),
+    "plans to be stopped": lambda conn: spending.stopping(conn, limit=100),
 }
 
-OF_ONE_PLAN: Final = {"offer", "lock what is ready"}
-"""What may go through the ready tasks of a plan, which are few or all concerned."""
+OF_ONE_PLAN: Final = {"offer", "lock what is ready", "judge budgets"}
+"""What may go through the ready tasks of a plan, which are few or all concerned; or through all its
+tasks, where a budget has their runs counted."""
 
 HOT: Final = {**CLAIMS, **OTHERS}
 

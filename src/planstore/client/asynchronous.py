@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from planstore.client.streaming import AsyncEventStream
+    from planstore.models.approval import Review
     from planstore.models.bulk import PlanBulk, PlanBulkAnswer, TaskBulk, TaskBulkAnswer
     from planstore.models.claim import (
         Attempt,
@@ -42,7 +43,14 @@ if TYPE_CHECKING:
     from planstore.models.insight import PlanExplanation, Progress, TaskExplanation
     from planstore.models.page import Page
     from planstore.models.plan import Plan, PlanCreate, PlanUpdate
-    from planstore.models.query import PlanFilter, PlanSort, TaskFilter, TaskSort
+    from planstore.models.query import (
+        PlanFilter,
+        PlanSort,
+        TaskFilter,
+        TaskSort,
+        UsageFilter,
+        UsageGroup,
+    )
     from planstore.models.revision import RevisionAnswer, RevisionDraft, WantedTasks
     from planstore.models.statistics import Statistics, StatisticsQuery, Timeline, TimelineQuery
     from planstore.models.task import Dependency, Task, TaskBatch, TaskCreate, TaskUpdate
@@ -54,6 +62,7 @@ if TYPE_CHECKING:
         TemplateSummary,
         TemplateVersionCreate,
     )
+    from planstore.models.usage import UsageSum
     from planstore.models.webhook import (
         Delivery,
         DeliveryFilter,
@@ -128,7 +137,7 @@ class AsyncPlanStoreClient(AsyncConnection):
         """Change the fields of a plan that ``update`` names.
 
         Setting ``status`` starts, closes or reopens it; closing skips the tasks that have not
-        started.
+        started. A plan that its budget has paused goes on where ``budget`` allows more.
 
         Raises:
             NotFound: there is no such plan.
@@ -164,6 +173,7 @@ class AsyncPlanStoreClient(AsyncConnection):
 
         Raises:
             NotFound: there is no such plan.
+            InvalidTransition: it has reached its budget.
         """
         return await self._do(calls.resume_plan(plan_id), idempotency=idempotency)
 
@@ -325,6 +335,32 @@ class AsyncPlanStoreClient(AsyncConnection):
         """
         return await self._do(calls.retry_task(task_id), idempotency=idempotency)
 
+    async def approve_task(
+        self, task_id: UUID, review: Review | None = None, *, idempotency: Idempotency | None = None
+    ) -> Task:
+        """Agree to a task's being carried out, before its turn or when it has come.
+
+        One that is approved already is answered as it is.
+
+        Raises:
+            NotFound: there is no such task.
+            InvalidTransition: it requires no approval, was rejected, or has begun or ended.
+        """
+        return await self._do(calls.approve_task(task_id, review), idempotency=idempotency)
+
+    async def reject_task(
+        self, task_id: UUID, review: Review | None = None, *, idempotency: Idempotency | None = None
+    ) -> Task:
+        """Refuse that a task is carried out: it fails, and isn't retried by itself.
+
+        One that is rejected already is answered as it is.
+
+        Raises:
+            NotFound: there is no such task.
+            InvalidTransition: it requires no approval, was approved, or has begun or ended.
+        """
+        return await self._do(calls.reject_task(task_id, review), idempotency=idempotency)
+
     async def reset_task(
         self, task_id: UUID, reset: Reset | None = None, *, idempotency: Idempotency | None = None
     ) -> Task:
@@ -431,9 +467,15 @@ class AsyncPlanStoreClient(AsyncConnection):
         """
         return await self._do(calls.list_claims(worker_id))
 
-    async def heartbeat(self, heartbeat: Heartbeat) -> HeartbeatAnswer:
-        """Renew claims, each for as long as it was made for, and say which are lost or to stop."""
-        return await self._do(calls.heartbeat(heartbeat))
+    async def heartbeat(
+        self, heartbeat: Heartbeat, *, idempotency: Idempotency | None = None
+    ) -> HeartbeatAnswer:
+        """Renew claims, each for as long as it was made for, and say which are lost or to stop.
+
+        ``usage`` is added to what was reported before, so what reports any is sent under a key
+        where it may have to be sent again.
+        """
+        return await self._do(calls.heartbeat(heartbeat), idempotency=idempotency)
 
     async def complete_task(
         self,
@@ -623,6 +665,24 @@ class AsyncPlanStoreClient(AsyncConnection):
             NotFound: there is no such plan.
         """
         return await self._do(calls.get_graph(plan_id))
+
+    async def get_usage(
+        self,
+        found: UsageFilter | None = None,
+        *,
+        by: UsageGroup | None = None,
+        limit: int = DEFAULT_LIMIT,
+        offset: int = 0,
+    ) -> list[UsageSum]:
+        """Return what was reported of tokens, money and the like, added up: who cost most first.
+
+        ``by``: told apart by plans, agents or types of tasks; else all together. What is gone with
+        its plan isn't counted.
+
+        Raises:
+            InvalidInput: ``limit`` or ``offset`` is out of range.
+        """
+        return await self._do(calls.get_usage(found, by=by, limit=limit, offset=offset))
 
     async def explain_task(self, task_id: UUID) -> TaskExplanation:
         """Say why a task isn't running, in a sentence and in data.

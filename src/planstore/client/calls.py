@@ -16,6 +16,7 @@ from pydantic import TypeAdapter
 
 from planstore.client import call
 from planstore.client.call import GET, Call, Subscription
+from planstore.models.approval import Review
 from planstore.models.bulk import PlanBulkAnswer, TaskBulkAnswer
 from planstore.models.claim import (
     Attempt,
@@ -37,6 +38,7 @@ from planstore.models.revision import RevisionAnswer
 from planstore.models.statistics import Statistics, Timeline
 from planstore.models.task import DEPENDENCY_LIST, TASK_LIST, CreatedTasks, Task
 from planstore.models.template import Instantiation, Template, TemplateSummary
+from planstore.models.usage import UsageSum
 from planstore.models.webhook import Delivery, NewSecret, Rotation, Trial, Webhook
 
 if TYPE_CHECKING:
@@ -53,7 +55,14 @@ if TYPE_CHECKING:
     from planstore.models.event import EventFilter, EventPage, LoggedEvent
     from planstore.models.page import Page
     from planstore.models.plan import PlanCreate, PlanUpdate
-    from planstore.models.query import PlanFilter, PlanSort, TaskFilter, TaskSort
+    from planstore.models.query import (
+        PlanFilter,
+        PlanSort,
+        TaskFilter,
+        TaskSort,
+        UsageFilter,
+        UsageGroup,
+    )
     from planstore.models.revision import RevisionDraft, WantedTasks
     from planstore.models.statistics import StatisticsQuery, TimelineQuery
     from planstore.models.task import Dependency, TaskBatch, TaskCreate, TaskUpdate
@@ -85,6 +94,7 @@ _TEMPLATES: Final = call.page(TypeAdapter(list[TemplateSummary]))
 _WEBHOOK: Final = call.one(Webhook)
 _WEBHOOKS: Final = call.page(TypeAdapter(list[Webhook]))
 _DELIVERIES: Final = call.page(TypeAdapter(list[Delivery]))
+_USAGE: Final = call.many(TypeAdapter(list[UsageSum]))
 _ATTEMPTS: Final = call.many(TypeAdapter(list[Attempt]))
 
 
@@ -187,6 +197,14 @@ def bulk_tasks(bulk: TaskBulk) -> Call[TaskBulkAnswer]:
     return Call(POST, "/tasks/bulk", call.one(TaskBulkAnswer), body=bulk)
 
 
+def approve_task(task_id: UUID, review: Review | None) -> Call[Task]:
+    return Call(POST, f"/tasks/{task_id}/approve", _TASK, body=review or Review())
+
+
+def reject_task(task_id: UUID, review: Review | None) -> Call[Task]:
+    return Call(POST, f"/tasks/{task_id}/reject", _TASK, body=review or Review())
+
+
 def list_attempts(task_id: UUID) -> Call[list[Attempt]]:
     return Call(GET, f"/tasks/{task_id}/attempts", _ATTEMPTS)
 
@@ -225,7 +243,10 @@ def list_claims(worker_id: str) -> Call[list[WorkPacket]]:
 
 
 def heartbeat(heartbeat: Heartbeat) -> Call[HeartbeatAnswer]:
-    return Call(POST, "/tasks/heartbeat", call.one(HeartbeatAnswer), body=heartbeat)
+    read = call.one(HeartbeatAnswer)
+    # Only what is added up must not be sent twice.
+    adds_up = any(each.usage is not None for each in heartbeat.claims)
+    return Call(POST, "/tasks/heartbeat", read, body=heartbeat, is_keyed=adds_up)
 
 
 def complete_task(task_id: UUID, completion: Completion | None) -> Call[EndedTask]:
@@ -325,6 +346,13 @@ def compare_revisions(
 
 
 # Insight
+
+
+def get_usage(
+    found: UsageFilter | None, *, by: UsageGroup | None, limit: int, offset: int
+) -> Call[list[UsageSum]]:
+    query = {**call.asked(found), "by": by, "limit": limit, "offset": offset}
+    return Call(GET, "/usage/", _USAGE, query=query)
 
 
 def get_progress(plan_id: UUID) -> Call[Progress]:

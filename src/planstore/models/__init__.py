@@ -1,5 +1,7 @@
 """The nouns: what plans and tasks are, without any input or output."""
 
+from planstore.models.approval import Approval, Decision, Review
+from planstore.models.budget import Budget, PauseReason
 from planstore.models.claim import (
     Attempt,
     ClaimAnswer,
@@ -46,7 +48,7 @@ from planstore.models.insight import (
 )
 from planstore.models.page import Page
 from planstore.models.plan import OnFailure, Plan, PlanCreate, PlanStatus, PlanUpdate
-from planstore.models.query import PlanFilter, TaskFilter
+from planstore.models.query import PlanFilter, TaskFilter, UsageFilter
 from planstore.models.retry import RetryPolicy
 from planstore.models.task import (
     Dependency,
@@ -69,6 +71,7 @@ from planstore.models.template import (
     TemplateSummary,
     TemplateVersionCreate,
 )
+from planstore.models.usage import Usage, UsageReport, UsageSum
 from planstore.models.webhook import (
     Delivery,
     DeliveryFilter,
@@ -84,13 +87,16 @@ from planstore.models.webhook import (
 )
 
 __all__ = [
+    "Approval",
     "Attempt",
     "Basis",
+    "Budget",
     "ClaimAnswer",
     "ClaimRequest",
     "ClaimState",
     "Completion",
     "Condition",
+    "Decision",
     "Delivery",
     "DeliveryFilter",
     "DeliveryStatus",
@@ -118,6 +124,7 @@ __all__ = [
     "OnFailure",
     "Outcome",
     "Page",
+    "PauseReason",
     "Plan",
     "PlanCreate",
     "PlanExplanation",
@@ -135,6 +142,7 @@ __all__ = [
     "Results",
     "ResultsAnswer",
     "RetryPolicy",
+    "Review",
     "Rotation",
     "RunningTask",
     "SaveAsTemplate",
@@ -158,6 +166,10 @@ __all__ = [
     "TemplateSummary",
     "TemplateVersionCreate",
     "Trial",
+    "Usage",
+    "UsageFilter",
+    "UsageReport",
+    "UsageSum",
     "Webhook",
     "WebhookCreate",
     "WebhookStatus",

@@ -14,6 +14,7 @@ from pydantic_core import PydanticCustomError
 from planstore.models.dependency import Condition, DependencyType
 from planstore.models.fields import WHOLE, ErrorReport, JsonObject, Record, ShortText, Text
 from planstore.models.task import FencingToken, Task, TaskStatus
+from planstore.models.usage import UsageReport
 
 MAX_CLAIMS: Final = 1_000
 """How many tasks one claim may ask for, and one heartbeat or report may name."""
@@ -159,6 +160,8 @@ class HeartbeatClaim(Record):
     """How far the run is, in the worker's own measure: percent, a fraction, pages."""
     note: Note | None = None
     """What to say about it; up to 10,000 characters."""
+    usage: UsageReport | None = None
+    """What the run has taken since the last report."""
 
 
 class Heartbeat(Record):
@@ -204,6 +207,8 @@ class Release(Record):
 
     fencing_token: FencingToken | None = None
     """That of the claim; left out where there is none."""
+    usage: UsageReport | None = None
+    """What the run has taken since the last report."""
     claim_next: ClaimRequest | None = None
     """Asks for the next tasks in the same request; under an Idempotency-Key it doesn't wait."""
 
@@ -239,6 +244,8 @@ class Result(Record):
     task_id: UUID
     fencing_token: FencingToken | None = None
     output_data: JsonObject | None = None
+    usage: UsageReport | None = None
+    """What the run has taken since the last report."""
 
 
 class Results(Record):

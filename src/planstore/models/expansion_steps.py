@@ -42,6 +42,7 @@ SHARED: Final[_Keys] = {
     "priority": ("priority",),
     "timeout_seconds": ("timeout_seconds",),
     "side_effects": ("side_effects",),
+    "requires_approval": ("requires_approval",),
     "retry_policy": ("retry_policy",),
     "not_before": ("not_before",),
     "metadata": ("metadata",),

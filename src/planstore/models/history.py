@@ -157,6 +157,7 @@ class PlannedTask(Record):
     priority: int
     not_before: datetime | None
     side_effects: SideEffects
+    requires_approval: bool
     timeout_seconds: float | None
     retry_policy: RetryPolicy | None
     estimated_duration: str | None

@@ -97,9 +97,10 @@ class Progress(Record):
     `estimated_duration` says, else as those of the others say on average; of a running one, what
     it has had already is taken off. The longest path leads along dependencies, and from order to
     order in a sequential plan; the work is the sum over all that is left, and the parallelism how
-    many run now, or else `max_parallel_tasks`. What waits for a failed or a held task isn't
-    counted. Null where nothing is left or nothing is known, where the plan hands out nothing (a
-    draft, paused, ended), and where more than 10,000 tasks or 100,000 dependencies are left.
+    many run now, or else `max_parallel_tasks`. What waits for a task that failed, is held or is
+    still to be approved isn't counted. Null where nothing is left or nothing is known, where the
+    plan hands out nothing (a draft, paused, ended), and where more than 10,000 tasks or 100,000
+    dependencies are left.
     """
     basis: Basis
     """What the estimate rests on."""
@@ -134,6 +135,8 @@ class ReasonCode(StrEnum):
     """All tasks are finished; the plan stays open because its `auto_complete` is false."""
     HELD = "held"
     """It is held by hand, until it is set to `pending`; of a plan: tasks of it are."""
+    APPROVAL = "approval"
+    """It waits until somebody approves it, or rejects it; of a plan: tasks of it do."""
     DEPENDENCIES = "dependencies"
     """It waits for `tasks`, which it needs; of a plan: tasks of it wait so."""
     SEQUENCE = "sequence"

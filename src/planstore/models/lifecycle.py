@@ -11,7 +11,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable
 
 S = TypeVar("S", bound=StrEnum)
 
@@ -31,6 +31,13 @@ class Transition(Generic[S]):
     """One sentence for the documentation."""
     by_hand: bool = True
     """False where only the service does it, as a consequence of something else."""
+    by_status: bool = True
+    """False where nobody does it by setting the status: its verb alone does."""
+
+    @property
+    def is_set(self) -> bool:
+        """Whether setting the status by hand does it."""
+        return self.by_hand and self.by_status
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,26 +52,30 @@ class Lifecycle(Generic[S]):
         return {
             source: transition
             for transition in self.transitions
-            if transition.by_hand and transition.target == target
+            if transition.is_set and transition.target == target
             for source in transition.sources
         }
 
-    def allowed_from(self, status: S) -> list[str]:
-        """The verbs that ``status`` allows, in the table's order."""
-        return [each.verb for each in self.transitions if each.by_hand and status in each.sources]
+    def allowed_from(self, status: S, *, but: Collection[str] = ()) -> list[str]:
+        """The verbs that ``status`` allows, in the table's order; ``but`` not these."""
+        return [
+            each.verb
+            for each in self.transitions
+            if each.by_hand and status in each.sources and each.verb not in but
+        ]
 
-    def refusal(self, target: S, status: S, *, which: object, but: str = "") -> str:
+    def refusal(self, target: S, status: S, *, which: object, but: Collection[str] = ()) -> str:
         """Say why ``which``, being ``status``, can't be set to ``target``, and what it can.
 
-        ``but``: a verb that the status allows, though not now.
+        ``but``: verbs that the status allows, though not now.
         """
         verbs = " or ".join(self._verbs_towards(target)) or f"set to {target.value}"
         return self.refusal_of(verbs, status, which=which, but=but)
 
-    def refusal_of(self, verb: str, status: S, *, which: object, but: str = "") -> str:
+    def refusal_of(self, verb: str, status: S, *, which: object, but: Collection[str] = ()) -> str:
         """Say why ``verb`` can't be done to ``which``, being ``status``, and what can."""
-        allowed = ", ".join(each for each in self.allowed_from(status) if each != but) or "nothing"
+        allowed = ", ".join(self.allowed_from(status, but=but)) or "nothing"
         return f"cannot {verb} {self.noun} {which}: it is {status.value}; allowed now: {allowed}"
 
     def _verbs_towards(self, target: S) -> Iterable[str]:
-        return (each.verb for each in self.transitions if each.by_hand and each.target == target)
+        return (each.verb for each in self.transitions if each.is_set and each.target == target)

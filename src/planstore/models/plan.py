@@ -9,6 +9,7 @@ from uuid import UUID
 
 from pydantic import MISSING, Field
 
+from planstore.models.budget import Budget, PauseReason
 from planstore.models.fields import (
     WHOLE,
     JsonObject,
@@ -22,6 +23,7 @@ from planstore.models.fields import (
 from planstore.models.lifecycle import Lifecycle, Transition
 from planstore.models.retry import RetryPolicy
 from planstore.models.task import TaskDraft, TaskDrafts
+from planstore.models.usage import Usage
 
 
 class PlanStatus(StrEnum):
@@ -146,8 +148,15 @@ class Plan(Record):
     """How many tasks may be ready or running at a time; null: any number."""
     retry_policy: RetryPolicy | None
     """How often a task is tried again that says nothing of it itself; null: the defaults."""
+    budget: Budget | None
+    """What it may take before it is paused; null: as much as it likes."""
+    usage: Usage | None
+    """The sum of what was reported for its tasks, also for those that are deleted since; null until
+    something was."""
     paused_at: datetime | None
     """Since when it hands out no tasks; null where it isn't paused."""
+    pause_reason: PauseReason | None
+    """What of its budget is reached, where it is paused for that; null where it is by hand."""
     revision: int
     """1 at first; grows by one with each call that changes the plan's structure."""
     version: int
@@ -188,6 +197,8 @@ class PlanCreate(Record):
     """How many tasks may be ready or running at a time, 1 to 1,000,000; any number if left out."""
     retry_policy: RetryPolicy | None = None
     """How often a task is tried again that says nothing of it itself."""
+    budget: Budget | None = None
+    """What it may take before it is paused; as much as it likes if left out."""
     tasks: TaskDrafts = Field(default_factory=list[TaskDraft])
     """Tasks to be made with it, 10,000 at most: all or nothing."""
     expand: bool = False
@@ -215,6 +226,8 @@ class PlanUpdate(Record):
     on_failure: OnFailure | MISSING = MISSING
     max_parallel_tasks: MaxParallel | MISSING | None = MISSING
     retry_policy: RetryPolicy | MISSING | None = MISSING
+    budget: Budget | MISSING | None = MISSING
+    """Replaced whole. A plan that its budget has paused goes on once it has more than that."""
     id: UUID | MISSING = MISSING
     """Kept by the service, as are those below."""
     revision: int | MISSING = MISSING
@@ -223,12 +236,14 @@ class PlanUpdate(Record):
     updated_at: Timestamp | MISSING = MISSING
     closed_at: Timestamp | MISSING | None = MISSING
     paused_at: Timestamp | MISSING | None = MISSING
+    pause_reason: PauseReason | MISSING | None = MISSING
+    usage: Usage | MISSING | None = MISSING
     template: str | MISSING | None = MISSING
     template_version: int | MISSING | None = MISSING
 
 
 PLAN_KEPT: Final = frozenset(
     {"id", "revision", "version", "created_at", "updated_at", "closed_at", "paused_at"}
-    | {"template", "template_version"},
+    | {"template", "template_version", "pause_reason", "usage"},
 )
 """The fields of a plan that only the service changes."""

@@ -40,7 +40,7 @@ def _read(value: Any) -> Any:
 def _only_true(value: bool) -> bool:  # noqa: FBT001 - pydantic calls it
     if not value:
         raise PydanticCustomError(
-            "only_true", "only true can be asked for: what isn't ready is found by its status"
+            "only_true", "only true can be asked for; leave it out to find the others too"
         )
     return value
 
@@ -108,6 +108,8 @@ class TaskFilter(Record):
     """It may be handed out now; only `true` can be asked for."""
     worker: Texts | None = None
     """Who runs it now."""
+    awaits_approval: OnlyTrue | None = None
+    """It waits for somebody to approve it; only `true` can be asked for."""
     label: LabelsAsked | None = None
     """It has all of these labels."""
     metadata: Parts | None = None
@@ -120,6 +122,23 @@ class TaskFilter(Record):
     created_before: Moment | None = None
     """It was made before that."""
 
+
+class UsageFilter(Record):
+    """Whose usage is meant: what fits every field that is given.
+
+    Of several values of a field one has to fit.
+    """
+
+    plan_id: Ids | None = None
+    """The plan whose tasks it was reported for."""
+    agent_id: Ids | None = None
+    """The agent that the task was for, when it was reported."""
+    task_type: Texts | None = None
+    """The type that the task had, when it was reported."""
+
+
+UsageGroup = Literal["plan", "agent", "task_type"]
+"""What sums of usage are told apart by."""
 
 PlanSort = Literal["created_at", "-created_at", "updated_at", "-updated_at"]
 """What plans may be listed by; with `-` the highest or latest come first."""

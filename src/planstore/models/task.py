@@ -11,6 +11,7 @@ from uuid import UUID
 from pydantic import MISSING, AfterValidator, Field, FiniteFloat, TypeAdapter
 from pydantic_core import PydanticCustomError
 
+from planstore.models.approval import Approval
 from planstore.models.dependency import Condition, Dependencies, DependencyType, DependsOn
 from planstore.models.duration import Duration
 from planstore.models.fields import (
@@ -27,6 +28,7 @@ from planstore.models.fields import (
 )
 from planstore.models.lifecycle import Lifecycle, Transition
 from planstore.models.retry import RetryPolicy
+from planstore.models.usage import Usage
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -56,6 +58,8 @@ class StatusReason(StrEnum):
     """It is blocked by hand, until it is set to `pending` again."""
     UNMET = "dependencies"
     """It is blocked because a dependency isn't satisfied yet."""
+    UNAPPROVED = "approval"
+    """It is blocked because nobody has approved it yet; it may wait for dependencies as well."""
     DEAD = "dependency_dead"
     """It is skipped because a dependency can't be satisfied any more."""
     ABORTED = "plan_aborted"
@@ -86,6 +90,12 @@ DERIVED_REASONS: Final = frozenset({StatusReason.DEAD, StatusReason.ABORTED})
 
 SKIPPED_REASONS: Final = DERIVED_REASONS | {StatusReason.CLOSED}
 """What a task is skipped by other than by hand: it satisfies only who waits for any end."""
+
+WAITING_REASONS: Final = frozenset({StatusReason.UNMET, StatusReason.UNAPPROVED})
+"""What a task is blocked by other than by hand."""
+
+PATIENT_REASONS: Final = frozenset({StatusReason.HELD, StatusReason.UNAPPROVED})
+"""What a task is blocked by that keeps its plan from settling: somebody is to decide."""
 
 UNSTARTED: Final = frozenset({TaskStatus.PENDING, TaskStatus.BLOCKED})
 """What closing the plan skips."""
@@ -148,6 +158,25 @@ TASK_LIFECYCLE: Final = Lifecycle(
             target=TaskStatus.PENDING,
             holder_only=False,
             meaning="End the hold.",
+        ),
+        Transition(
+            verb="approve",
+            past="approved",
+            sources=frozenset({TaskStatus.BLOCKED}),
+            target=TaskStatus.PENDING,
+            holder_only=False,
+            meaning="Agree to its being carried out, where that is asked for; it stays `blocked` "
+            "as long as it waits for anything else.",
+            by_status=False,
+        ),
+        Transition(
+            verb="reject",
+            past="rejected",
+            sources=frozenset({TaskStatus.BLOCKED}),
+            target=TaskStatus.FAILED,
+            holder_only=False,
+            meaning="Refuse that, for good: `task.failed` follows at once.",
+            by_status=False,
         ),
         Transition(
             verb="reset",
@@ -238,6 +267,11 @@ class Task(Record):
     """It isn't handed out before that."""
     side_effects: SideEffects
     """What running it twice would do."""
+    requires_approval: bool
+    """Whether it waits until somebody has approved it."""
+    approval: Approval | None
+    """What was decided about that; null until it is. It stands until the task has completed by it
+    and is done again; a rejection until the task is done again."""
     timeout_seconds: float | None
     """How long one run may take, whatever its heartbeats say; null: as long as it likes."""
     retry_policy: RetryPolicy | None
@@ -252,6 +286,8 @@ class Task(Record):
     """How far the run is, in the worker's own measure."""
     progress_note: str | None
     """What the worker said last about it."""
+    usage: Usage | None
+    """The sum of what was reported for it; null until something was."""
     version: int
     """1 at first; grows by one with each change of this object. It is the ETag."""
     created_at: datetime
@@ -297,6 +333,8 @@ class TaskDraft(Record):
     """It isn't handed out before that."""
     side_effects: SideEffects = SideEffects.IDEMPOTENT
     """What running it twice would do: `none`, `idempotent`, or `once` where it must not be."""
+    requires_approval: bool = False
+    """Whether it waits, `blocked`, until somebody has approved it."""
     timeout_seconds: Timeout | None = None
     """How long one run may take, whatever its heartbeats say; up to 366 days."""
     retry_policy: RetryPolicy | None = None
@@ -370,6 +408,7 @@ class TaskFields(Record):
     priority: Priority | MISSING = MISSING
     not_before: Timestamp | MISSING | None = MISSING
     side_effects: SideEffects | MISSING = MISSING
+    requires_approval: bool | MISSING = MISSING
     timeout_seconds: Timeout | MISSING | None = MISSING
     retry_policy: RetryPolicy | MISSING | None = MISSING
     estimated_duration: Duration | MISSING | None = MISSING
@@ -411,6 +450,8 @@ class TaskUpdate(TaskFields):
     worker_id: str | MISSING | None = MISSING
     progress: float | MISSING | None = MISSING
     progress_note: str | MISSING | None = MISSING
+    approval: Approval | MISSING | None = MISSING
+    usage: Usage | MISSING | None = MISSING
 
 
 class CreatedTasks(Record):
@@ -442,6 +483,6 @@ DEPENDENCY_LIST: Final = TypeAdapter(list[Dependency])
 
 TASK_KEPT: Final = frozenset(
     {"id", "plan_id", "version", "created_at", "updated_at", "status_reason", "needs_review"}
-    | {"attempt", "worker_id", "progress", "progress_note"}
+    | {"attempt", "worker_id", "progress", "progress_note", "approval", "usage"}
 )
 """The fields of a task that only the service changes."""

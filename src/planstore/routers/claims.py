@@ -64,8 +64,8 @@ async def list_claims(request: Request) -> Response:
 async def heartbeat(request: Request) -> Response:
     """Renew claims, each for as long as it was made for; says which are lost and which to stop."""
     context = context_of(request)
-    beat, _ = await reading.read_command(request, Heartbeat, limit=context.max_batch_body)
-    return answering.whole(await context.store.heartbeat(beat))
+    beat, key = await reading.read_command(request, Heartbeat, limit=context.max_batch_body)
+    return answering.whole(await context.store.heartbeat(beat, idempotency=key))
 
 
 async def complete_tasks(request: Request) -> Response:
@@ -140,6 +140,8 @@ CLAIM_ENDPOINTS: Final = (
         tag="claims",
         answer=HeartbeatAnswer,
         body=Heartbeat,
+        headers=("Idempotency-Key",),
+        refusals=(409,),
     ),
     Endpoint(
         "POST",

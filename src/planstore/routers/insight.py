@@ -11,9 +11,11 @@ from starlette.responses import Response
 from planstore.models.fields import Record
 from planstore.models.graph import PlanGraph, to_dot, to_mermaid
 from planstore.models.insight import PlanExplanation, Progress, TaskExplanation
+from planstore.models.usage import UsageSum
 from planstore.routers import answering, reading
 from planstore.routers.context import context_of
 from planstore.routers.endpoint import Endpoint
+from planstore.routers.lists import UsageQuery
 from planstore.routers.reading import NoQuery
 
 _DRAWINGS: Final = {
@@ -62,6 +64,15 @@ async def explain_task(request: Request) -> Response:
     return answering.whole(await context_of(request).store.explain_task(task_id))
 
 
+async def get_usage(request: Request) -> Response:
+    """Add up what was reported of tokens, money and the like; who cost most comes first."""
+    query = reading.parse_query(request, UsageQuery)
+    sums = await context_of(request).store.get_usage(
+        query, by=query.by, limit=query.limit, offset=query.offset
+    )
+    return answering.array(sums)
+
+
 INSIGHT_ENDPOINTS: Final = (
     Endpoint(
         "GET",
@@ -88,6 +99,14 @@ INSIGHT_ENDPOINTS: Final = (
         tag="insight",
         answer=PlanExplanation,
         refusals=(404,),
+    ),
+    Endpoint(
+        "GET",
+        "/usage/",
+        get_usage,
+        tag="insight",
+        answer=list[UsageSum],
+        query=UsageQuery,
     ),
     Endpoint(
         "GET",

@@ -8,22 +8,45 @@ from pydantic import Field, WithJsonSchema
 
 from planstore.models.fields import Moment, Record
 from planstore.models.page import DEFAULT_LIMIT
-from planstore.models.query import Parts, PlanFilter, PlanSort, TaskFilter, TaskSort
+from planstore.models.query import (
+    Parts,
+    PlanFilter,
+    PlanSort,
+    TaskFilter,
+    TaskSort,
+    UsageFilter,
+    UsageGroup,
+)
 
 _JSON: Final = {"type": "string", "contentMediaType": "application/json"}
 
 PartsInQuery = Annotated[Parts, WithJsonSchema({"type": "array", "items": _JSON})]
 
+Limit = Annotated[int, Field(ge=1)]
+Offset = Annotated[int, Field(ge=0)]
+
 
 class Window(Record):
     """Which part of a list."""
 
-    limit: Annotated[int, Field(ge=1)] = DEFAULT_LIMIT
+    limit: Limit = DEFAULT_LIMIT
     """How many at most; up to 1,000 unless the server is set otherwise."""
-    offset: Annotated[int, Field(ge=0)] = 0
+    offset: Offset = 0
     """How many to pass over."""
     cursor: str | None = None
     """Where to go on: from the `Link` header of the page before."""
+
+
+class UsageQuery(UsageFilter):
+    """Which usage to add up, and how."""
+
+    by: UsageGroup | None = None
+    """What the sums are told apart by: `plan`, `agent` or `task_type`; one sum of all if left
+    out."""
+    limit: Limit = DEFAULT_LIMIT
+    """How many sums at most; up to 1,000 unless the server is set otherwise."""
+    offset: Offset = 0
+    """How many to pass over."""
 
 
 class PlanQuery(Window, PlanFilter):

@@ -7,6 +7,7 @@ from typing import Final
 from starlette.requests import Request
 from starlette.responses import Response
 
+from planstore.models.approval import Review
 from planstore.models.claim import Attempt, Reset
 from planstore.models.deletion import Deletion
 from planstore.models.idempotency import NOTHING, Nothing
@@ -77,6 +78,22 @@ async def retry_task(request: Request) -> Response:
     task_id = reading.parse_id(request, "task_id")
     _, key = await reading.read_command(request, Nothing, default=NOTHING)
     return answering.one(await context_of(request).store.retry_task(task_id, idempotency=key))
+
+
+async def approve_task(request: Request) -> Response:
+    """Agree to a task's being carried out, where it requires that: also before its turn."""
+    task_id = reading.parse_id(request, "task_id")
+    review, key = await reading.read_command(request, Review, default=Review())
+    task = await context_of(request).store.approve_task(task_id, review, idempotency=key)
+    return answering.one(task)
+
+
+async def reject_task(request: Request) -> Response:
+    """Refuse that a task is carried out, where it requires approval: it fails, for good."""
+    task_id = reading.parse_id(request, "task_id")
+    review, key = await reading.read_command(request, Review, default=Review())
+    task = await context_of(request).store.reject_task(task_id, review, idempotency=key)
+    return answering.one(task)
 
 
 async def reset_task(request: Request) -> Response:
@@ -190,6 +207,8 @@ TASK_ENDPOINTS: Final = (
             ("skip", skip_task, Nothing),
             ("retry", retry_task, Nothing),
             ("reset", reset_task, Reset),
+            ("approve", approve_task, Review),
+            ("reject", reject_task, Review),
         )
     ),
     Endpoint(

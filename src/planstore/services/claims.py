@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from pydantic_core import to_jsonable_python
@@ -21,7 +22,7 @@ from planstore.models.claim import (
     WorkPacket,
 )
 from planstore.models.dependency import DependencyType
-from planstore.services import following, refusals, tracing
+from planstore.services import following, refusals, spending, tracing
 from planstore.services.following import Ended
 from planstore.services.metering import ClaimMeter
 from planstore.services.once import KEY_LIFETIME
@@ -33,6 +34,7 @@ from planstore.sql.tasks import End, Ending
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Hashable, Sequence
+    from uuid import UUID
 
     from planstore.db import Database
     from planstore.errors import PlanStoreError
@@ -99,25 +101,37 @@ class Claims:
                 return await self._claim_on(conn, request)
         while True:
             async with self._database.transaction() as conn:
-                packets, unbound = await self._hand_out(conn, request)
-                if packets:
-                    await keys.keep(conn, key, PACKETS.dump_python(packets, mode="json"))
+                handed = await self._hand_out(conn, request)
+                if handed.packets:
+                    await keys.keep(conn, key, PACKETS.dump_python(handed.packets, mode="json"))
                 elif await keys.kept(conn, key, lifetime=KEY_LIFETIME):
                     # What the first request was given is no longer there to be found.
                     raise refusals.KeyTaken
-            if unbound:
-                await self.end(unbound)
-            if packets or not unbound:
-                return packets
+            await self._follow_up(handed)
+            if handed.packets or not handed.unbound:
+                return handed.packets
 
     async def _claim_on(self, conn: Connection, request: ClaimRequest) -> list[WorkPacket]:
         """Claim what is there; looks further where all that was found can't be handed out."""
         while True:
-            packets, unbound = await self._hand_out(conn, request)
-            if unbound:
-                await self._end_on(conn, unbound)
-            if packets or not unbound:
-                return packets
+            handed = await self._hand_out(conn, request)
+            if handed.counted:
+                await spending.lock_and_check(conn, handed.counted)
+            if handed.unbound:
+                await self._end_on(conn, handed.unbound)
+            if handed.packets or not handed.unbound:
+                return handed.packets
+
+    async def _follow_up(self, handed: _Handed) -> None:
+        """Do what a claim entails that was made in a transaction, once that is over.
+
+        A claim holds tasks, and plans come before these.
+        """
+        if handed.counted:
+            async with self._database.connection() as conn:
+                await spending.lock_and_check(conn, handed.counted)
+        if handed.unbound:
+            await self.end(handed.unbound)
 
     async def _take_over(self) -> None:
         """Take back what others' leases have left, so that a library needs no sweeper."""
@@ -126,12 +140,9 @@ class Claims:
             self._swept_at = now
             await self.sweep()
 
-    async def _hand_out(
-        self, conn: Connection, request: ClaimRequest
-    ) -> tuple[list[WorkPacket], list[Ending]]:
+    async def _hand_out(self, conn: Connection, request: ClaimRequest) -> _Handed:
         """Claim tasks; those whose input can't be filled in are to fail."""
-        packets: list[WorkPacket] = []
-        unbound: list[Ending] = []
+        handed = _Handed()
         search = self._searches.of(_shape(request))
         after = search.begin(self._wakeups.hints)
         traceparent = tracing.traceparent()
@@ -149,11 +160,13 @@ class Claims:
             try:
                 resolved = await _resolved(conn, row, needed)
             except Unbound as error:
-                unbound.append(_binding_error(row, error))
+                handed.unbound.append(_binding_error(row, error))
             else:
-                packets.append(_packet(row, needed, resolved))
+                handed.packets.append(_packet(row, needed, resolved))
                 self._turns.note(row["id"], row["plan_id"])
-        return packets, unbound
+            if row["counts_attempts"]:
+                handed.counted.add(row["plan_id"])
+        return handed
 
     async def held(self, worker_id: str) -> list[WorkPacket]:
         """Return what a worker holds, as it was handed out to it."""
@@ -168,11 +181,17 @@ class Claims:
                 packets.append(_packet(row, needed, resolved))
         return packets
 
-    async def renew(self, heartbeat: Heartbeat) -> HeartbeatAnswer:
+    async def renew(self, heartbeat: Heartbeat, *, key: RequestKey | None) -> HeartbeatAnswer:
         """Renew claims, and say which are lost and which are to stop."""
-        async with self._database.connection() as conn:
-            rows = await tasks.renew(conn, heartbeat.worker_id, heartbeat.claims)
-        return HeartbeatAnswer(claims=[RenewedClaim.model_validate(dict(row)) for row in rows])
+        worker_id, claims = heartbeat.worker_id, heartbeat.claims
+        if key is None and all(each.usage is None for each in claims):
+            async with self._database.connection() as conn:
+                return _renewed(await tasks.renew(conn, worker_id, claims))
+        async with self._database.transaction() as conn:
+            answer = _renewed(await spending.renew(conn, worker_id, claims))
+            if key is not None:
+                await keys.keep(conn, key, answer.model_dump(mode="json"))
+        return answer
 
     async def end(self, endings: Sequence[Ending]) -> Ended:
         """End runs: at once where what follows can be counted, else with the plan locked."""
@@ -185,7 +204,10 @@ class Claims:
     async def _end_on(
         self, conn: Connection, endings: Sequence[Ending], *, is_written_later: bool = False
     ) -> Ended:
-        if all(each.verb == End.COMPLETE and each.token is not None for each in endings):
+        if any(each.usage for each in endings):
+            async with conn.transaction():
+                ended = await spending.end_runs(conn, endings)
+        elif all(each.verb == End.COMPLETE and each.token is not None for each in endings):
             ended = await _complete(conn, endings, is_written_later=is_written_later)
         else:
             ended = Ended(await tasks.end(conn, endings, is_written_later=is_written_later))
@@ -274,25 +296,27 @@ class Claims:
         answer: Callable[[Connection, Ended, list[WorkPacket]], Awaitable[T]],
     ) -> T:
         async with self._database.transaction() as conn:
-            ended = await following.end_runs(conn, endings)
+            ended = await spending.end_runs(conn, endings)
             error = refusal(ended)
-            packets: list[WorkPacket] = []
-            unbound: list[Ending] = []
+            handed = _Handed()
             if error is None and claim_next is not None:
-                packets, unbound = await self._hand_out(conn, claim_next)
-            made = await answer(conn, ended, packets) if error is None else None
+                handed = await self._hand_out(conn, claim_next)
+            made = await answer(conn, ended, handed.packets) if error is None else None
             if made is not None:
                 await keys.keep(conn, key, to_jsonable_python(made))
         self.announce(ended)
-        if unbound:
-            await self.end(unbound)
+        await self._follow_up(handed)
         if error is not None:
             raise error
         assert made is not None
         return made
 
     async def sweep(self) -> int:
-        """Take back all tasks whose lease has ended, in bites; answers how many."""
+        """Take back all tasks whose lease has ended, in bites; answers how many.
+
+        Plans are paused whose deadline is over.
+        """
+        await spending.stop(self._database)
         total = 0
         after = self._leases.begin()
         while True:
@@ -310,6 +334,21 @@ class Claims:
             if len(overdue) < _EXPIRED_AT_ONCE:
                 self._leases.end(looked_at, taken_back=total)
                 return total
+
+
+@dataclass(slots=True)
+class _Handed:
+    """What a claim has found."""
+
+    packets: list[WorkPacket] = field(default_factory=list[WorkPacket])
+    unbound: list[Ending] = field(default_factory=list[Ending])
+    """Of tasks whose input can't be filled in: how they are to end."""
+    counted: set[UUID] = field(default_factory=set["UUID"])
+    """The plans whose budgets limit how many runs may begin."""
+
+
+def _renewed(rows: Sequence[Row]) -> HeartbeatAnswer:
+    return HeartbeatAnswer(claims=[RenewedClaim.model_validate(dict(row)) for row in rows])
 
 
 def _shape(request: ClaimRequest) -> Hashable:
@@ -365,10 +404,13 @@ def _binding_error(row: Row, error: Unbound) -> Ending:
     return Ending(row["id"], End.FAIL, token=row["fencing_token"], error=report, is_retryable=False)
 
 
+_NOT_IN_PACKET: Final = frozenset({"was_ready_at", "counts_attempts"})
+
+
 def _packet(
     row: Row, needed: Sequence[dict[str, Any]], resolved: dict[str, Any] | None
 ) -> WorkPacket:
-    packet = {name: value for name, value in row.items() if name != "was_ready_at"}
+    packet = {name: value for name, value in row.items() if name not in _NOT_IN_PACKET}
     packet["resolved_input"] = resolved
     packet["dependencies"] = needed
     packet["previous_attempts"] = row["previous_attempts"] or []

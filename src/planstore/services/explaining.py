@@ -37,14 +37,28 @@ _PLAIN: Final = re.compile(r"[\w.:@/-]{1,60}")
 
 
 def is_root(task: Row) -> bool:
-    """Whether an unfinished task waits for no other one, but runs, failed, is held, or is due."""
+    """Whether an unfinished task waits for no other one.
+
+    It runs, failed, is due, or is held or to be approved by somebody.
+    """
     if task["status"] not in UNSTARTED:
         return True
-    return task["unmet"] == 0 and (task["due_at"] is not None or _is_held(task))
+    return _others(task) == 0 and (
+        task["due_at"] is not None or _is_held(task) or _awaits_approval(task)
+    )
+
+
+def _others(task: Row) -> int:
+    """How many tasks one waits for by its dependencies."""
+    return task["unmet"] - task["awaits_approval"]
 
 
 def _is_held(task: Row) -> bool:
     return task["status"] == TaskStatus.BLOCKED and task["status_reason"] == StatusReason.HELD
+
+
+def _awaits_approval(task: Row) -> bool:
+    return task["status"] == TaskStatus.BLOCKED and task["awaits_approval"]
 
 
 def _has_failed(task: Row) -> bool:
@@ -55,7 +69,7 @@ def _urgency(task: Row) -> int:
     """What needs somebody's hand comes first."""
     if _has_failed(task):
         return 0
-    return 1 if _is_held(task) else 2
+    return 1 if _is_held(task) or _awaits_approval(task) else 2
 
 
 class Trail:
@@ -211,22 +225,37 @@ def _of_end(view: TaskView) -> Reason:
 
 def _of_waiting(view: TaskView) -> Iterator[Reason]:
     """Yield why a task hasn't started; first what concerns all of its plan."""
-    task, plan = view.task, view.plan
+    yield from _of_stopped_plan(view.plan)
+    yield from _of_people(view.task)
+    if view.needs:
+        yield _of_dependencies(view)
+    if view.earlier_count:
+        yield _of_sequence(view)
+    yield from _of_time(view)
+    yield from _of_handing_out(view)
+
+
+def _of_stopped_plan(plan: Row) -> Iterator[Reason]:
     if plan["closed_at"] is not None:
         told = f"Its plan was closed by hand at {_at(plan['closed_at'], plan)}."
         yield _reason(ReasonCode.PLAN_CLOSED, told, since=plan["closed_at"])
     if plan["status"] == PlanStatus.DRAFT:
         yield _reason(ReasonCode.PLAN_DRAFT, "Its plan is a draft: it has not been started.")
     if plan["paused_at"] is not None:
-        told = f"Its plan has been paused since {_at(plan['paused_at'], plan)}."
+        told = f"Its plan has been paused since {_at(plan['paused_at'], plan)}{_for_budget(plan)}."
         yield _reason(ReasonCode.PLAN_PAUSED, told, since=plan["paused_at"])
+
+
+def _of_people(task: Row) -> Iterator[Reason]:
     if _is_held(task):
         yield _reason(ReasonCode.HELD, "It is held by hand, until it is set to pending.")
-    if view.needs:
-        yield _of_dependencies(view)
-    if view.earlier_count:
-        yield _of_sequence(view)
-    yield from _of_time(view)
+    if _awaits_approval(task):
+        told = "It waits until somebody approves it, or rejects it."
+        yield _reason(ReasonCode.APPROVAL, told)
+
+
+def _of_handing_out(view: TaskView) -> Iterator[Reason]:
+    task, plan = view.task, view.plan
     if plan["status"] in FINAL and plan["closed_at"] is None:
         yield _settled(plan, "Its plan", [])
     if task["ready_at"] is not None and task["ready_at"] <= plan["now"]:
@@ -234,6 +263,11 @@ def _of_waiting(view: TaskView) -> Iterator[Reason]:
         yield _reason(ReasonCode.READY, told + _for_whom(task), since=task["ready_at"])
     elif view.is_left_out:
         yield _of_limit(view)
+
+
+def _for_budget(plan: Row) -> str:
+    limit = plan["pause_reason"]
+    return f", for it has reached the {limit} of its budget" if limit is not None else ""
 
 
 def _of_dependencies(view: TaskView) -> Reason:
@@ -381,7 +415,7 @@ def _of_plan(view: PlanView) -> Iterator[Reason]:
     if plan["status"] == PlanStatus.DRAFT:
         yield _reason(ReasonCode.PLAN_DRAFT, "It is a draft: it has not been started.")
     if plan["paused_at"] is not None:
-        told = f"It has been paused since {_at(plan['paused_at'], plan)}."
+        told = f"It has been paused since {_at(plan['paused_at'], plan)}{_for_budget(plan)}."
         if counts["running"]:
             told = f"{told[:-1]}; {_some(counts['running'], 'still runs', 'still run')}."
         yield _reason(ReasonCode.PLAN_PAUSED, told, since=plan["paused_at"])
@@ -389,7 +423,8 @@ def _of_plan(view: PlanView) -> Iterator[Reason]:
 
 _ABOUT_TASKS: Final = frozenset(
     {
-        *(ReasonCode.READY, ReasonCode.FAILED, ReasonCode.HELD, ReasonCode.PLAN_LIMIT),
+        *(ReasonCode.READY, ReasonCode.FAILED, ReasonCode.HELD, ReasonCode.APPROVAL),
+        ReasonCode.PLAN_LIMIT,
         *(ReasonCode.BACKOFF, ReasonCode.NOT_BEFORE, ReasonCode.DEPENDENCIES),
         ReasonCode.SEQUENCE,
     }
@@ -423,6 +458,12 @@ def _of_tasks(view: PlanView) -> Iterator[Reason]:
     yield from alike.reason(
         ReasonCode.HELD, counts["held"], _is_held, ("is held by hand", "are held by hand")
     )
+    yield from alike.reason(
+        ReasonCode.APPROVAL,
+        counts["unapproved"],
+        _awaits_approval,
+        ("waits to be approved", "wait to be approved"),
+    )
     if plan["max_parallel_tasks"] is not None and plan["paused_at"] is None:
         yield from alike.reason(
             ReasonCode.PLAN_LIMIT,
@@ -451,7 +492,7 @@ def _of_tasks(view: PlanView) -> Iterator[Reason]:
     )
     yield from alike.reason(
         ReasonCode.DEPENDENCIES,
-        counts["blocked"] - counts["held"],
+        counts["blocked"] - counts["held"] - counts["unapproved"],
         lambda _: False,
         ("waits for a dependency", "wait for dependencies"),
     )
@@ -584,7 +625,9 @@ def _clause(task: Row, plan: Row, *, is_relative: bool) -> str:
         case TaskStatus.BLOCKED:
             if _is_held(task):
                 return f"{who} is held by hand"
-            return f"{who} waits for {_many(task['unmet'], 'other task')}"
+            others = _many(_others(task), "other task") if _others(task) else ""
+            approval = "somebody to approve it" if _awaits_approval(task) else ""
+            return f"{who} waits for {' and for '.join(filter(None, (approval, others)))}"
         case _:
             return _pending_clause(task, plan, who=who, whom=whom)
 

@@ -122,6 +122,8 @@ def made(new: NewTask, row: Row) -> Task:
             "priority": given.priority,
             "not_before": given.not_before,
             "side_effects": given.side_effects,
+            "requires_approval": given.requires_approval,
+            "approval": None,
             "timeout_seconds": given.timeout_seconds,
             "retry_policy": given.retry_policy,
             "estimated_duration": given.estimated_duration,
@@ -129,6 +131,7 @@ def made(new: NewTask, row: Row) -> Task:
             "worker_id": None,
             "progress": None,
             "progress_note": None,
+            "usage": None,
             "version": 1,
             "created_at": row["created_at"],
             "updated_at": row["created_at"],
@@ -138,8 +141,11 @@ def made(new: NewTask, row: Row) -> Task:
     )
 
 
-async def end_runs(conn: Connection, endings: Sequence[Ending]) -> Ended:
-    """End runs, of whatever plans; these are locked first."""
+async def end_runs(conn: Connection, endings: Sequence[Ending], *, is_start: bool = True) -> Ended:
+    """End runs, of whatever plans; these are locked first.
+
+    ``is_start``: that makes a draft active.
+    """
     await plans.lock_of_tasks(conn, (each.task_id for each in endings))
     ended = Ended(await tasks.end(conn, endings, is_locked=True))
     ended.unblocked = ended.rows[0]["unblocked"]
@@ -154,7 +160,9 @@ async def end_runs(conn: Connection, endings: Sequence[Ending]) -> Ended:
         for number, row in zip(wide, again, strict=True):
             ended.rows[number] = row
         for plan_id in plan_ids:
-            ended.unblocked += await derivation.derive(conn, plan_id, is_move=True, is_start=True)
+            ended.unblocked += await derivation.derive(
+                conn, plan_id, is_move=True, is_start=is_start
+            )
     await _offer(conn, ended.rows)
     moved = {each.task_id for each in endings}
     ended.unblocked = [each for each in ended.unblocked if each not in moved]

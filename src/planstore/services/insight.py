@@ -28,7 +28,7 @@ from planstore.models.insight import (
 )
 from planstore.models.plan import SEQUENTIAL, PlanStatus
 from planstore.models.precedence import NEVER, Precedence, Step
-from planstore.models.task import FINISHED, UNSTARTED, StatusReason, TaskStatus
+from planstore.models.task import FINISHED, PATIENT_REASONS, UNSTARTED, StatusReason, TaskStatus
 from planstore.services import explaining, refusals
 from planstore.services.explaining import PlanView, TaskView, Trail
 from planstore.sql import insight
@@ -143,7 +143,7 @@ def _estimated(
     durations: list[float] = []
     starts: list[float] = []
     for task, seconds in zip(tasks, lengths, strict=True):
-        is_stuck = task["status"] == TaskStatus.FAILED or task["status_reason"] == StatusReason.HELD
+        is_stuck = task["status"] == TaskStatus.FAILED or task["status_reason"] in PATIENT_REASONS
         had = now - task["began_at"] if task["status"] == TaskStatus.RUNNING else timedelta()
         durations.append(NEVER if is_stuck else max(seconds - had.total_seconds(), 0.0))
         waits_until = task["due_at"] or task["not_before"] or now

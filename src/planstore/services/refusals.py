@@ -20,6 +20,7 @@ from planstore.errors import (
     TemplateArchived,
     VersionMismatch,
 )
+from planstore.models.approval import Decision
 from planstore.models.fields import NO_VERSION, shortened
 from planstore.models.graph import nearest
 from planstore.models.plan import PLAN_LIFECYCLE, PlanStatus
@@ -54,6 +55,13 @@ NAMED: Final = 5
 
 class KeyTaken(Exception):
     """The idempotency key was used before."""
+
+
+def budget_reached(plan_id: UUID, limit: str) -> InvalidTransition:
+    return InvalidTransition(
+        f"cannot resume plan {plan_id}: it has reached the {limit} of its budget; it goes on by "
+        "itself once that is raised, or the budget is set to null"
+    )
 
 
 def no_plan(plan_id: UUID) -> NotFound:
@@ -126,8 +134,8 @@ def of_task(row: Row, task_id: UUID, changes: Mapping[str, Any], *, expected: in
             )
         case "waiting":
             error = InvalidTransition(
-                f"cannot unhold task {task_id}: it is {status.value} because its dependencies "
-                "aren't satisfied; allowed now: complete, skip, fail"
+                f"cannot unhold task {task_id}: it is {status.value} because {_waits_for(row)}; "
+                f"allowed now: {', '.join(TASK_LIFECYCLE.allowed_from(status, but=_but(row)))}"
             )
         case "closed":
             wish = f"set task {task_id} from {status.value} to {changes['status'].value}"
@@ -137,6 +145,27 @@ def of_task(row: Row, task_id: UUID, changes: Mapping[str, Any], *, expected: in
         case verdict:
             raise AssertionError(verdict)
     return error
+
+
+def of_decision(task: Row, decision: Decision) -> InvalidTransition:
+    """The error for a task about which that can't be decided."""
+    verb = "approve" if decision == Decision.APPROVED else "reject"
+    status = TaskStatus(task["status"])
+    if task["approval"] is not None and status in UNSTARTED:
+        by = task["approval"]["by"]
+        whose = f" by {shortened(repr(by))}" if by is not None else ""
+        return InvalidTransition(
+            f"cannot {verb} task {task['id']}: it was {task['approval']['decision']}{whose} "
+            "already; allowed now: complete, skip, fail"
+        )
+    if not task["requires_approval"] and status in UNSTARTED:
+        return InvalidTransition(
+            f"cannot {verb} task {task['id']}: it requires no approval; to have it wait for one, "
+            "set requires_approval"
+        )
+    return InvalidTransition(
+        TASK_LIFECYCLE.refusal_of(verb, status, which=task["id"], but=_UNDECIDED)
+    )
 
 
 def of_ending(row: Row, ending: Ending, *, expected: int | None = None) -> PlanStoreError:
@@ -224,9 +253,27 @@ def _listed(names: Sequence[str], count: int) -> str:
     return ", ".join(names) + more
 
 
-def _but(row: Row) -> str:
-    """What the status allows, though not now: only what is held by hand can be unheld."""
-    return "unhold" if row["reason_before"] == StatusReason.UNMET else ""
+_UNDECIDED: Final = frozenset({"approve", "reject"})
+
+
+def _but(row: Row) -> frozenset[str]:
+    """What the status allows, though not now.
+
+    Only what is held by hand can be unheld, and decided is about what awaits that.
+    """
+    match row["reason_before"]:
+        case StatusReason.UNAPPROVED:
+            return frozenset({"unhold"})
+        case StatusReason.UNMET:
+            return _UNDECIDED | {"unhold"}
+        case _:
+            return _UNDECIDED
+
+
+def _waits_for(row: Row) -> str:
+    if row["reason_before"] == StatusReason.UNAPPROVED:
+        return "nobody has approved it"
+    return "its dependencies aren't satisfied"
 
 
 def of_begun(task: Task) -> None:

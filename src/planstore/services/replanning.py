@@ -26,7 +26,7 @@ from planstore.models.revision import (
 from planstore.models.structure import Need, Node, Structure, stranded
 from planstore.models.task import StatusReason, TaskStatus
 from planstore.models.wanting import want
-from planstore.services import following, refusals
+from planstore.services import following, refusals, steering
 from planstore.sql import derivation, plans, structure, tasks
 from planstore.sql import idempotency as keys
 from planstore.sql.tasks import NewEdge, NewTask
@@ -95,10 +95,8 @@ async def _revise(
     await structure.lock(conn, plan_id, [*reshaping.concerned])
     if isinstance(request, WantedTasks):
         await _leave_unchanged_runs(conn, plan_id, reshaping)
-    if request.pause_first and plan["paused_at"] is None:
-        await plans.change(
-            conn, plan_id, {"paused_at": plan["locked_at"]}, expected_version=None, key=None
-        )
+    if request.pause_first:
+        await plans.change(conn, plan_id, steering.paused(plan), expected_version=None, key=None)
     written = await _write(conn, plan, reshaping)
     if written.is_any or request.pause_first:
         written.unblocked = await derivation.derive(

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from planstore.errors import InvalidTransition
 from planstore.models.plan import FINAL, PLAN_LIFECYCLE, PlanStatus
 from planstore.models.task import FINISHED, TASK_LIFECYCLE, TaskStatus
-from planstore.services import following, refusals
+from planstore.services import following, refusals, spending
 from planstore.services.outcomes import Outcomes
 from planstore.sql import tasks
 
@@ -44,12 +44,27 @@ async def pause(conn: Connection, plan: Row) -> bool:
         raise InvalidTransition(
             f"cannot pause plan {plan['id']}: it is {plan['status']}; allowed now: reopen"
         )
-    return await _set(conn, plan, {"paused_at": plan["paused_at"] or plan["locked_at"]})
+    return await _set(conn, plan, paused(plan))
+
+
+def paused(plan: Row) -> dict[str, Any]:
+    """Return what pausing a plan by hand sets.
+
+    Who pauses what its budget has paused already wants it to stay so when that is raised.
+    """
+    return {"paused_at": plan["paused_at"] or plan["locked_at"], "pause_reason": None}
 
 
 async def resume(conn: Connection, plan: Row) -> bool:
-    """Have a paused plan hand out tasks again."""
-    return await _set(conn, plan, {"paused_at": None})
+    """Have a paused plan hand out tasks again.
+
+    Raises:
+        InvalidTransition: it has reached its budget.
+    """
+    limit = await spending.reached(conn, plan["id"]) if plan["paused_at"] is not None else None
+    if limit is not None:
+        raise refusals.budget_reached(plan["id"], limit)
+    return await _set(conn, plan, {"paused_at": None, "pause_reason": None})
 
 
 async def cancel(conn: Connection, plan: Row) -> bool:

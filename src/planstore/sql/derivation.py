@@ -1,10 +1,10 @@
 """Working out all that follows in one plan, from what its tasks and dependencies are.
 
 What a task is by itself (it runs, is held by hand, has ended) stands; all else about it follows:
-whether it waits for a dependency, is skipped because one is dead, has its turn, is handed out; and
-from that what the plan counts, and whether it settles. `derive` computes this anew for one plan,
-and changes the rows that differ. Where a change was counted in place (`planstore.sql.tasks`),
-there is nothing left for it to do.
+whether it waits for a dependency or an approval, is skipped because a dependency is dead, has its
+turn, is handed out; and from that what the plan counts, and whether it settles. `derive` computes
+this anew for one plan, and changes the rows that differ. Where a change was counted in place
+(`planstore.sql.tasks`), there is nothing left for it to do.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from planstore.sql.fragments import (
     IS_ABORTED,
     IS_CLOSED,
     IS_DEAD,
-    IS_HELD,
+    IS_PATIENT,
+    IS_UNAPPROVED,
     IS_UNMET,
     ON_FAILURE_ABORT,
     PLAN_DRAFT,
@@ -28,6 +29,7 @@ from planstore.sql.fragments import (
     TASK_RUNNING,
     TASK_SKIPPED,
     WHEN_ENDED,
+    awaits_approval,
     event_of,
     is_dead,
     is_held,
@@ -109,7 +111,7 @@ dead (task_id) as (
 ),
 standing as materialized (
   select
-    s.task_id, t.sequence_order, d.needs, d.unmet, w.status, s.due_at, s.not_before, s.priority,
+    s.task_id, t.sequence_order, d.needs, u.unmet, w.status, s.due_at, s.not_before, s.priority,
     s.ready_at is not null as was_ready,
     case
       when w.status = {TASK_SKIPPED} and (i.is_idle or i.is_held) then
@@ -118,7 +120,8 @@ standing as materialized (
           when plan.is_closed then {IS_CLOSED}
           else {IS_ABORTED}
         end
-      when w.status = {TASK_BLOCKED} and not i.is_held then {IS_UNMET}
+      when w.status = {TASK_BLOCKED} and not i.is_held then
+        case when {awaits_approval("s")} then {IS_UNAPPROVED} else {IS_UNMET} end
       when w.status = {TASK_PENDING} then null
       else s.status_reason
     end as status_reason
@@ -156,13 +159,14 @@ standing as materialized (
     where d.plan_id = t.plan_id
       and d.task_id = t.id
   ) d
+  cross join lateral (select d.unmet + {awaits_approval("s")}::int as unmet) u
   cross join lateral (
     select
       case
         when (i.is_idle or i.is_held) and (plan.is_closed or plan.aborts) or i.is_dead
           then {TASK_SKIPPED}
         when not i.is_idle then s.status
-        when d.unmet > 0 then {TASK_BLOCKED}
+        when u.unmet > 0 then {TASK_BLOCKED}
         else {TASK_PENDING}
       end as status
   ) w
@@ -199,7 +203,7 @@ counted as materialized (
     count(*) filter (where n.status = {TASK_RUNNING}) as running,
     count(*) filter (
       where n.status = {TASK_RUNNING}
-      or n.status = {TASK_BLOCKED} and n.status_reason = {IS_HELD}
+      or n.status = {TASK_BLOCKED} and n.status_reason in {IS_PATIENT}
       or n.now_due_at is not null
     ) as live,
     max(n.sequence_order) as last_order

@@ -13,7 +13,9 @@ from planstore.models.task import (
     DERIVED_REASONS,
     ENDED,
     FINISHED,
+    PATIENT_REASONS,
     UNSTARTED,
+    WAITING_REASONS,
     SideEffects,
     StatusReason,
     TaskStatus,
@@ -42,7 +44,7 @@ def event_of(
     events = {
         f"{each.value} {transition.target.value}": f"{lifecycle.noun}.{transition.past}"
         for transition in lifecycle.transitions
-        if by_service or transition.by_hand
+        if (by_service or transition.by_hand) and transition.by_status
         for each in sorted(transition.sources)
     }
     rows = "\n".join(f"      when '{move}' then '{event}'" for move, event in events.items())
@@ -123,6 +125,9 @@ TASK_FAILED: Final = f"'{TaskStatus.FAILED.value}'"
 
 IS_HELD: Final = f"'{StatusReason.HELD.value}'"
 IS_UNMET: Final = f"'{StatusReason.UNMET.value}'"
+IS_UNAPPROVED: Final = f"'{StatusReason.UNAPPROVED.value}'"
+IS_WAITING: Final = one_of(WAITING_REASONS)
+IS_PATIENT: Final = one_of(PATIENT_REASONS)
 IS_DEAD: Final = f"'{StatusReason.DEAD.value}'"
 IS_ABORTED: Final = f"'{StatusReason.ABORTED.value}'"
 IS_CLOSED: Final = f"'{StatusReason.CLOSED.value}'"
@@ -142,7 +147,7 @@ PLAN_SEQUENTIAL: Final = f"'{SEQUENTIAL}'"
 def is_idle(state: str) -> str:
     """Whether a task neither runs, nor is held, nor has ended by something that stands."""
     return f"""({state}.status = {TASK_PENDING}
-      or {state}.status = {TASK_BLOCKED} and {state}.status_reason = {IS_UNMET}
+      or {state}.status = {TASK_BLOCKED} and {state}.status_reason in {IS_WAITING}
       or {state}.status = {TASK_SKIPPED}
         and coalesce({state}.status_reason in {one_of(DERIVED_REASONS)}, false))"""
 
@@ -150,6 +155,11 @@ def is_idle(state: str) -> str:
 def is_held(state: str) -> str:
     """Whether a task is kept from starting by hand."""
     return f"coalesce({state}.status_reason = {IS_HELD}, false)"
+
+
+def awaits_approval(state: str) -> str:
+    """Whether a task waits, or would, until somebody has approved it."""
+    return f"({state}.requires_approval and {state}.approval is null)"
 
 
 def satisfies(condition: str, *, status: str, reason: str) -> str:

@@ -12,6 +12,7 @@ from planstore.models.task import TaskStatus
 from planstore.sql.fragments import (
     IS_DEAD,
     IS_HELD,
+    IS_UNAPPROVED,
     PLAN_SEQUENTIAL,
     TASK_BLOCKED,
     TASK_COMPLETED,
@@ -21,6 +22,7 @@ from planstore.sql.fragments import (
     TASK_RUNNING,
     TASK_SKIPPED,
     TASK_UNSTARTED,
+    awaits_approval,
     is_dead,
     satisfies,
 )
@@ -33,8 +35,8 @@ if TYPE_CHECKING:
     from planstore.sql.connection import Connection, Row
 
 _PLAN: Final = """
-select p.id, p.status, p.plan_type, p.current_step, p.paused_at, p.closed_at, p.updated_at,
-  p.max_parallel_tasks, p.on_failure, p.is_aborting, p.task_count, p.unfinished_tasks,
+select p.id, p.status, p.plan_type, p.current_step, p.paused_at, p.pause_reason, p.closed_at,
+  p.updated_at, p.max_parallel_tasks, p.on_failure, p.is_aborting, p.task_count, p.unfinished_tasks,
   p.offered_tasks, now() as now
 from planstore.plans p
 where p.id = $1
@@ -62,7 +64,9 @@ select
   count(*) filter (where s.due_at <= now() and s.ready_at is null) as left_out,
   count(*) filter (where s.status = {TASK_PENDING} and s.attempt > s.free_attempts) as retrying,
   count(*) filter (where s.status = {TASK_PENDING} and s.due_at is null) as out_of_turn,
-  count(*) filter (where s.status = {TASK_BLOCKED} and s.status_reason = {IS_HELD}) as held
+  count(*) filter (where s.status = {TASK_BLOCKED} and s.status_reason = {IS_HELD}) as held,
+  count(*) filter (where s.status = {TASK_BLOCKED} and s.status_reason = {IS_UNAPPROVED})
+    as unapproved
 from planstore.task_states s
 where s.plan_id = $1
 """
@@ -73,7 +77,7 @@ async def counts(conn: Connection, plan_id: UUID) -> Row:
 
     ``ready`` since ``ready_since``; ``waiting_for_time``, and of these ``backing_off``, the first
     until ``backed_off_at`` and of the others until ``starting_at``; ``left_out``: due, but not
-    handed out by the plan; ``retrying``, ``out_of_turn`` and ``held``.
+    handed out by the plan; ``retrying``, ``out_of_turn``, ``held`` and ``unapproved``.
     """
     row = await conn.fetchrow(_COUNTS, plan_id)
     assert row is not None
@@ -113,8 +117,9 @@ async def durations(conn: Connection, plan_id: UUID) -> list[Row]:
     return await conn.fetch(_DURATIONS, plan_id)
 
 
-_STANDING: Final = """t.id, t.name, t.sequence_order, t.estimated_duration, s.task_type, s.agent_id,
-  s.status, s.status_reason, s.unmet, s.due_at, s.ready_at, s.not_before, s.attempt,
+_STANDING: Final = f"""t.id, t.name, t.sequence_order, t.estimated_duration, s.task_type,
+  s.agent_id, s.status, s.status_reason, s.unmet, {awaits_approval("s")} as awaits_approval,
+  s.due_at, s.ready_at, s.not_before, s.attempt,
   s.attempt > s.free_attempts as is_retrying, s.worker_id, s.began_at, s.ended_at, s.completed_at,
   s.lease_expires_at, s.needs_review"""
 
@@ -250,7 +255,8 @@ with recursive reached (task_id) as (
     and {_UNSATISFIED}
 )
 select
-  d.task_id, d.needs_id, d.condition as "when", n.status, n.status_reason, n.unmet, n.due_at
+  d.task_id, d.needs_id, d.condition as "when", n.status, n.status_reason, n.unmet,
+  {awaits_approval("n")} as awaits_approval, n.due_at
 -- No more is worked out than is fetched.
 from (select r.task_id from reached r limit $3) r
 join planstore.task_states w on w.plan_id = $1 and w.task_id = r.task_id
@@ -267,7 +273,8 @@ async def trace(
 ) -> list[Row]:
     """Return what the tasks wait for, what that waits for, and so on: the unmet dependencies.
 
-    With where the needed task stands: ``status``, ``status_reason``, ``unmet``, ``due_at``.
+    With where the needed task stands: ``status``, ``status_reason``, ``unmet``,
+    ``awaits_approval``, ``due_at``.
     """
     return await conn.fetch(_TRACE, plan_id, task_ids, max_tasks, max_edges)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from planstore.models.budget import PauseReason
 from planstore.models.history import NO_CHANGE
 from planstore.models.plan import OnFailure, PlanStatus
 from planstore.models.task import StatusReason, TaskStatus
@@ -16,6 +17,8 @@ from planstore.sql.fragments import (
     IS_ABORTED,
     IS_DEAD,
     IS_HELD,
+    IS_PATIENT,
+    IS_UNAPPROVED,
     IS_UNMET,
     ON_FAILURE_ABORT,
     PLAN_ACTIVE,
@@ -30,6 +33,7 @@ from planstore.sql.fragments import (
     TASK_RUNNING,
     TASK_SKIPPED,
     TASK_UNSTARTED,
+    awaits_approval,
     is_dead,
     is_idle,
     one_of,
@@ -57,6 +61,8 @@ select p.id
 from planstore.plans p
 where p.status not in {one_of(PlanStatus)}
   or p.on_failure not in {one_of(OnFailure)}
+  or p.pause_reason not in {one_of(PauseReason)}
+  or p.pause_reason is not null and p.paused_at is null
 """
 
 _UNKNOWN_OF_TASK: Final = f"""
@@ -74,7 +80,7 @@ with of_order as (
     count(*) as tasks,
     count(*) filter (where s.status not in {TASK_FINISHED}) as unfinished,
     count(*) filter (
-      where s.status = {TASK_RUNNING} or s.status_reason = {IS_HELD} or s.due_at is not null
+      where s.status = {TASK_RUNNING} or s.status_reason in {IS_PATIENT} or s.due_at is not null
     ) as live,
     count(*) filter (where s.status = {TASK_RUNNING} or s.ready_at is not null) as offered
   from planstore.tasks t
@@ -199,11 +205,17 @@ with counted as (
 select s.task_id as id
 from planstore.task_states s
 left join counted c on c.plan_id = s.plan_id and c.task_id = s.task_id
-where row(s.needs, s.unmet) is distinct from row(coalesce(c.needs, 0), coalesce(c.unmet, 0))
+where row(s.needs, s.unmet) is distinct from row(
+    coalesce(c.needs, 0), coalesce(c.unmet, 0) + {awaits_approval("s")}::int
+  )
   or s.status = {TASK_PENDING} and s.unmet > 0
   or s.status = {TASK_BLOCKED}
     and not coalesce(
-      s.status_reason = {IS_HELD} or s.status_reason = {IS_UNMET} and s.unmet > 0, false
+      case
+        when {awaits_approval("s")} then s.status_reason in ({IS_HELD}, {IS_UNAPPROVED})
+        else s.status_reason = {IS_HELD} or s.status_reason = {IS_UNMET} and s.unmet > 0
+      end,
+      false
     )
 """
 
@@ -320,6 +332,24 @@ where s.attempt < s.free_attempts
   or s.status = {TASK_RUNNING} and s.attempt in (0, a.attempt)
 """
 
+_MISCHARGED: Final = """
+with filed as (
+  select u.plan_id, n.key, sum(n.value::numeric) as value
+  from planstore.usage u
+  cross join lateral json_each_text(u.usage) n
+  group by u.plan_id, n.key
+),
+charged as (
+  select p.id, n.key, n.value::numeric as value
+  from planstore.plans p
+  cross join lateral json_each_text(p.usage) n
+)
+select distinct coalesce(c.id, f.plan_id) as id
+from charged c
+full join filed f on f.plan_id = c.id and f.key = c.key
+where c.value is distinct from f.value
+"""
+
 _CURTAILED: Final = """
 curtailed as (  -- plans of which old events are no longer kept
   select p.id
@@ -424,7 +454,8 @@ where told.status <> o.status
 INVARIANTS: Final = (
     Invariant(
         rule="plan_unknown_value",
-        broken="The plan's status, or what it does on failure, is none that there is.",
+        broken="The plan's status, what it does on failure, or why it is paused is none that "
+        "there is.",
         violations=_UNKNOWN_OF_PLAN,
     ),
     Invariant(
@@ -485,8 +516,8 @@ INVARIANTS: Final = (
     ),
     Invariant(
         rule="task_dependencies",
-        broken="How many dependencies the task has, or how many aren't satisfied, differs from a "
-        "recount, or it is pending with some of these, or blocked without.",
+        broken="How many dependencies the task has, or how many of them and of its approval are "
+        "missing, differs from a recount, or it is pending with some of these, or blocked without.",
         violations=_MISWIRED,
     ),
     Invariant(
@@ -524,6 +555,11 @@ INVARIANTS: Final = (
         rule="task_attempts",
         broken="The task has run more often than it counts, or its run goes on though it ended.",
         violations=_MISCOUNTED_RUNS,
+    ),
+    Invariant(
+        rule="plan_usage",
+        broken="What the plan has used differs from what was filed for its agents and types.",
+        violations=_MISCHARGED,
     ),
     Invariant(
         rule="change_without_event",

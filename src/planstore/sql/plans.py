@@ -38,7 +38,9 @@ _FIELDS: Final = (
     ("on_failure", "text"),
     ("max_parallel_tasks", "integer"),
     ("retry_policy", "json"),
+    ("budget", "json"),
     ("paused_at", "timestamptz"),
+    ("pause_reason", "text"),
 )
 """What a client or a verb may set, with its type, in the order of the parameters from $3 on."""
 
@@ -48,8 +50,11 @@ _CREATE: Final = f"""
 with created as (
   insert into planstore.plans
     (id, goal_id, agent_id, plan_type, steps, status, current_step, metadata, auto_complete,
-    on_failure, max_parallel_tasks, retry_policy, labels, template, template_version)
-  values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)
+    on_failure, max_parallel_tasks, retry_policy, labels, template, template_version,
+    budget, stops_at)
+  values
+    ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16::json,
+    ($16::json ->> 'deadline')::timestamptz)
   returning {", ".join(_PLAN)}
 ),
 recorded as (
@@ -67,9 +72,9 @@ worded as (
 ),
 kept as (
   insert into planstore.idempotency_keys (scope, key, fingerprint, response)
-  select $16::text, $17::text, $18::bytea, row_to_json(c)
+  select $17::text, $18::text, $19::bytea, row_to_json(c)
   from created c
-  where $16::text is not null
+  where $17::text is not null
 )
 select {", ".join(_PLAN)} from created
 """
@@ -100,6 +105,7 @@ async def create(
         plan.retry_policy,
         plan.labels,
         *(template or (None, None)),
+        plan.budget,
         *(key.row if key else (None, None, None)),
     )
     assert row is not None
@@ -159,6 +165,7 @@ async def lock_of_tasks(conn: Connection, task_ids: Iterable[UUID]) -> list[Row]
 
 _DERIVING: Final = frozenset(
     {"plan_type", "status", "auto_complete", "on_failure", "max_parallel_tasks", "paused_at"}
+    | {"budget"}
 )
 """Fields from which the state of the plan's tasks follows."""
 
@@ -248,8 +255,8 @@ changed as (
 ),
 answer as materialized (
   select
-    p.id, p.template, p.template_version, p.revision, p.created_at,
-    {columns((name for name, _ in _FIELDS), of="w")}, w.closed_at,
+    p.id, p.template, p.template_version, p.usage, p.revision, p.created_at, w.closed_at,
+    {columns((name for name, _ in _FIELDS), of="w")},
     coalesce(n.version, p.version) as version,
     coalesce(n.updated_at, p.updated_at) as updated_at
   from judged j
@@ -369,6 +376,9 @@ emptied as (
 ),
 forgotten as (
   delete from planstore.task_words w using going g where w.plan_id = g.id
+),
+uncharged as (
+  delete from planstore.usage u using going g where u.plan_id = g.id
 ),
 unworded as (
   delete from planstore.plan_words w using going g where w.plan_id = g.id

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from planstore.models.page import DEFAULT_LIMIT
+from planstore.models.query import UsageFilter
+from planstore.models.usage import UsageSum
 from planstore.services import insight
 from planstore.services.store.core import Core
+from planstore.sql import spending
 
 if TYPE_CHECKING:
     from uuid import UUID
 
     from planstore.models.graph import PlanGraph
     from planstore.models.insight import PlanExplanation, Progress, TaskExplanation
+    from planstore.models.query import UsageGroup
 
 
 class Insight(Core):
@@ -32,6 +37,29 @@ class Insight(Core):
             NotFound: there is no such plan.
         """
         return await insight.get_graph(self._database, plan_id)
+
+    async def get_usage(
+        self,
+        found: UsageFilter | None = None,
+        *,
+        by: UsageGroup | None = None,
+        limit: int = DEFAULT_LIMIT,
+        offset: int = 0,
+    ) -> list[UsageSum]:
+        """Return what was reported of tokens, money and the like, added up: who cost most first.
+
+        ``by``: told apart by plans, agents or types of tasks; else all together. What is gone with
+        its plan isn't counted.
+
+        Raises:
+            InvalidInput: ``limit`` or ``offset`` is out of range.
+        """
+        self._check_window(limit, offset)
+        async with self._database.connection() as conn:
+            rows = await spending.sums(
+                conn, found or UsageFilter(), group=by, limit=limit, offset=offset
+            )
+        return [UsageSum.model_validate(dict(row)) for row in rows]
 
     async def explain_task(self, task_id: UUID) -> TaskExplanation:
         """Say why a task isn't running, in a sentence and in data.

@@ -14,7 +14,16 @@ from planstore.models.page import DEFAULT_LIMIT
 from planstore.models.plan import PLAN_KEPT, Plan, PlanCreate, PlanUpdate
 from planstore.models.query import PlanFilter
 from planstore.models.task import TASK_LIST, Task
-from planstore.services import creating, deleting, finding, following, history, refusals, steering
+from planstore.services import (
+    creating,
+    deleting,
+    finding,
+    following,
+    history,
+    refusals,
+    spending,
+    steering,
+)
 from planstore.services.placing import new_tasks
 from planstore.services.store.answers import nothing, plan_of
 from planstore.services.store.core import Core
@@ -117,7 +126,7 @@ class Plans(Core):
         """Change the fields of a plan that ``update`` names.
 
         Setting ``status`` starts, closes or reopens it; closing skips the tasks that have not
-        started.
+        started. A plan that its budget has paused goes on where ``budget`` allows more.
 
         Raises:
             NotFound: there is no such plan.
@@ -160,6 +169,8 @@ class Plans(Core):
                 conn, plan_id, changes, expected_version=expected_version
             )
             _changed_plan(rows, plan_id, changes, expected=expected_version)
+            if "budget" in changes:
+                await spending.check(conn, [plan_id])
             changed = await creating.as_it_is_now(conn, plan_id, key=key)
         self._wakeups.hint()
         return changed
@@ -187,6 +198,7 @@ class Plans(Core):
 
         Raises:
             NotFound: there is no such plan.
+            InvalidTransition: it has reached its budget.
         """
         return await self._do_to_plan("resume_plan", plan_id, steering.resume, idempotency)
 

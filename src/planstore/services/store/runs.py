@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from planstore.models.claim import (
     Completion,
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from planstore.errors import PlanStoreError
     from planstore.models.claim import ClaimRequest, Failure, Heartbeat, Results
     from planstore.models.idempotency import Idempotency
+    from planstore.models.usage import UsageReport
     from planstore.services.following import Ended
     from planstore.sql.connection import Connection, Row
 
@@ -57,13 +58,20 @@ class Runs(Core):
         self._wakeups.stop()
         self._feed.stop()
 
-    async def heartbeat(self, heartbeat: Heartbeat) -> HeartbeatAnswer:
-        """Renew claims, each for as long as it was made for, and say which are lost or to stop."""
+    async def heartbeat(
+        self, heartbeat: Heartbeat, *, idempotency: Idempotency | None = None
+    ) -> HeartbeatAnswer:
+        """Renew claims, each for as long as it was made for, and say which are lost or to stop.
+
+        ``usage`` is added to what was reported before, so what reports any is sent under a key
+        where it may have to be sent again.
+        """
+        key = idempotency and idempotency.of("heartbeat", heartbeat)
 
         async def work() -> HeartbeatAnswer:
-            return await self._claims.renew(heartbeat)
+            return await self._claims.renew(heartbeat, key=key)
 
-        return await self._writes.do(work, key=None, replay=HeartbeatAnswer.model_validate)
+        return await self._writes.do(work, key=key, replay=HeartbeatAnswer.model_validate)
 
     async def complete_task(
         self,
@@ -86,6 +94,7 @@ class Runs(Core):
             End.COMPLETE,
             token=completion.fencing_token,
             output_data=completion.output_data,
+            usage=_reported(completion.usage),
         )
         return await self._end_one(ending, completion, idempotency)
 
@@ -105,6 +114,7 @@ class Runs(Core):
             End.FAIL,
             token=failure.fencing_token,
             error=failure.error,
+            usage=_reported(failure.usage),
             is_retryable=failure.retryable,
             retry_in=failure.retry_in_seconds,
         )
@@ -126,7 +136,9 @@ class Runs(Core):
             Claimed: a worker holds a claim, and no fencing token is given.
         """
         release = release or Release()
-        ending = Ending(task_id, End.RELEASE, token=release.fencing_token)
+        ending = Ending(
+            task_id, End.RELEASE, token=release.fencing_token, usage=_reported(release.usage)
+        )
         return await self._end_one(ending, release, idempotency)
 
     async def _end_one(
@@ -158,7 +170,13 @@ class Runs(Core):
     ) -> ResultsAnswer:
         """End many tasks with success, at once; each is taken or refused for itself."""
         endings = [
-            Ending(each.task_id, End.COMPLETE, each.fencing_token, each.output_data)
+            Ending(
+                each.task_id,
+                End.COMPLETE,
+                each.fencing_token,
+                each.output_data,
+                usage=_reported(each.usage),
+            )
             for each in results.results
         ]
 
@@ -182,9 +200,16 @@ class Runs(Core):
     async def sweep(self) -> int:
         """Take back all tasks whose lease has ended; answers how many.
 
+        Plans are paused whose deadline is over.
+
         Claims do so as well, so this is only needed where nobody asks for work.
         """
         return await self._claims.sweep()
+
+
+def _reported(usage: UsageReport | None) -> dict[str, Any] | None:
+    """What was told of it, if anything was."""
+    return usage.named or None if usage is not None else None
 
 
 def _taken(row: Row, ending: Ending) -> TakenResult:

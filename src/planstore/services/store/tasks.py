@@ -6,13 +6,23 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from planstore.errors import VersionMismatch
+from planstore.models.approval import Review
 from planstore.models.claim import Attempt, Release, Reset
 from planstore.models.deletion import Deletion
 from planstore.models.idempotency import NOTHING
 from planstore.models.page import DEFAULT_LIMIT
 from planstore.models.query import TaskFilter
 from planstore.models.task import TASK_KEPT, TASK_LIST, Task, TaskBatch, TaskCreate, TaskUpdate
-from planstore.services import deleting, finding, following, history, refusals, steering, wiring
+from planstore.services import (
+    approving,
+    deleting,
+    finding,
+    following,
+    history,
+    refusals,
+    steering,
+    wiring,
+)
 from planstore.services.placing import new_tasks
 from planstore.services.store.answers import nothing, task_of
 from planstore.services.store.runs import Runs
@@ -182,6 +192,50 @@ class Tasks(Runs):
                 raise outcomes.refused[task_id]
 
         return await self._do_to_task("retry_task", task_id, retry, NOTHING, idempotency)
+
+    async def approve_task(
+        self,
+        task_id: UUID,
+        review: Review | None = None,
+        *,
+        idempotency: Idempotency | None = None,
+    ) -> Task:
+        """Agree to a task's being carried out, before its turn or when it has come.
+
+        One that is approved already is answered as it is.
+
+        Raises:
+            NotFound: there is no such task.
+            InvalidTransition: it requires no approval, was rejected, or has begun or ended.
+        """
+        request = review or Review()
+
+        async def approve(conn: Connection, plan: Row, row: Row) -> None:
+            await approving.approve(conn, plan, row, request)
+
+        return await self._do_to_task("approve_task", task_id, approve, request, idempotency)
+
+    async def reject_task(
+        self,
+        task_id: UUID,
+        review: Review | None = None,
+        *,
+        idempotency: Idempotency | None = None,
+    ) -> Task:
+        """Refuse that a task is carried out: it fails, and isn't retried by itself.
+
+        One that is rejected already is answered as it is.
+
+        Raises:
+            NotFound: there is no such task.
+            InvalidTransition: it requires no approval, was approved, or has begun or ended.
+        """
+        request = review or Review()
+
+        async def reject(conn: Connection, _plan: Row, row: Row) -> None:
+            await approving.reject(conn, row, request)
+
+        return await self._do_to_task("reject_task", task_id, reject, request, idempotency)
 
     async def reset_task(
         self,

@@ -26,7 +26,7 @@ from planstore.sql.finding.composing import (
     find,
     hints_of,
 )
-from planstore.sql.fragments import TASK_RUNNING
+from planstore.sql.fragments import IS_UNAPPROVED, TASK_RUNNING
 from planstore.sql.tasks.columns import TASK, TASKS
 
 if TYPE_CHECKING:
@@ -40,7 +40,8 @@ if TYPE_CHECKING:
 _WITH_STATE: Final = """planstore.tasks t
       cross join lateral (
         select
-          s.status, s.worker_id, s.ready_at, s.priority, s.updated_at, s.started_at, s.completed_at
+          s.status, s.status_reason, s.worker_id, s.ready_at, s.priority, s.updated_at,
+          s.started_at, s.completed_at
         from planstore.task_states s
         where s.plan_id = t.plan_id
           and s.task_id = t.id
@@ -125,6 +126,9 @@ SORTS: Final = {
 }
 """The others, by what is asked for."""
 
+_AWAITING: Final = f"starts_with(s.status_reason, {IS_UNAPPROVED})"
+"""What the index of tasks that await an approval is for, in its words."""
+
 _OF_TASK: Final = {
     "plan_id": Condition("t.plan_id = any (:value)", "uuid[]"),
     "agent_id": Condition("t.agent_id = any (:value)", "uuid[]"),
@@ -137,6 +141,7 @@ _OF_STATE: Final = {
     "status": Condition("s.status = any (:value)", "text[]"),
     "ready": Condition("s.ready_at <= now()"),
     "worker": Condition(f"s.status = {TASK_RUNNING} and s.worker_id = any (:value)", "text[]"),
+    "awaits_approval": Condition(_AWAITING),
 }
 _SLOW: Final = {
     "label": Condition("t.labels @> :value", "text[]"),
@@ -282,6 +287,10 @@ def _of_workers(search: Search, parameters: Parameters, pick: Pick) -> Sequence[
     ]
 
 
+def _awaiting(search: Search, parameters: Parameters, pick: Pick) -> Sequence[str]:
+    return [_standing(search, parameters, pick, asks=_AWAITING)]
+
+
 def _ready(column: str, kind: str) -> Callable[[Search, Parameters, Pick], Sequence[str]]:
     """What is ready, in the order in which it is handed out: of one of the values in a column."""
 
@@ -315,6 +324,7 @@ def _ready(column: str, kind: str) -> Callable[[Search, Parameters, Pick], Seque
 
 
 _WAYS: Final = {
+    "awaits_approval": Way(_awaiting, _TIMES | {"awaits_approval"}),
     "name": Way(_with("name", "text"), _TIMES | {"name"}),
     "worker": Way(_of_workers, _TIMES | {"worker"}),
     "agent_id": Way(_with("agent_id", "uuid"), _TIMES | {"agent_id"}),

@@ -9,6 +9,7 @@ and the caller does it again in a transaction, with `planstore.sql.derivation` a
 """
 
 from planstore.sql.tasks import deletion, dependencies
+from planstore.sql.tasks.approving import decide
 from planstore.sql.tasks.change import change
 from planstore.sql.tasks.claiming import (
     LONG_AGO,
@@ -40,6 +41,7 @@ __all__ = [
     "claim",
     "complete",
     "create",
+    "decide",
     "delete",
     "deletion",
     "dependencies",

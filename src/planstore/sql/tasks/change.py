@@ -8,7 +8,7 @@ from planstore.models.task import TASK_LIFECYCLE
 from planstore.sql.following import PLAN_COUNTS
 from planstore.sql.fragments import (
     IS_HELD,
-    IS_UNMET,
+    IS_WAITING,
     PLAN_ACTIVE,
     TASK_BLOCKED,
     TASK_COMPLETED,
@@ -23,6 +23,7 @@ from planstore.sql.fragments import (
     new_value,
 )
 from planstore.sql.tasks.columns import ALL, ON_STATE, ON_TASK, TASK, TASKS
+from planstore.sql.tasks.resetting import approval_kept
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -49,10 +50,13 @@ _FOLLOWING: Final = (
     ("progress", "double precision"),
     ("progress_note", "text"),
     ("needs_review", "boolean"),
+    ("approval", "json"),
 )
 """What a move changes beside what the client sets."""
 
-_CONCERNING_PLAN: Final = frozenset({"status", "sequence_order", "not_before", "name"})
+_CONCERNING_PLAN: Final = frozenset(
+    {"status", "sequence_order", "not_before", "name", "requires_approval"}
+)
 """What a task has in common with the others of its plan. A name is: two tasks that take each
 other's at once would each wait for the other, did they not wait for the plan."""
 
@@ -143,7 +147,8 @@ wanted as materialized (
     {_kept("worker_id", on_start="null", on_reset="null", on_return="null")} as worker_id,
     {_kept("progress", on_start="null", on_reset="null", on_return="null")} as progress,
     {_kept("progress_note", on_start="null", on_reset="null", on_return="null")} as progress_note,
-    {_kept("needs_review", on_reset="false")} as needs_review
+    {_kept("needs_review", on_reset="false")} as needs_review,
+    {_kept("approval", on_reset=approval_kept("t"))} as approval
   from task t, given
 ),
 changes as materialized (
@@ -165,7 +170,7 @@ judged as materialized (
       when t.is_claimed and {_TOKEN} is null and 'status' = any ($2)
         and given.status = {TASK_RUNNING} and not 'worker_id' = any ($2) then 'claimed'
       when t.is_move and e.event_type is null then 'refused'
-      when t.status = {TASK_BLOCKED} and t.is_return and t.status_reason = {IS_UNMET}
+      when t.status = {TASK_BLOCKED} and t.is_return and t.status_reason in {IS_WAITING}
         then 'waiting'
       when t.is_end then 'end'
       when t.is_move and t.is_closed then 'closed'
@@ -181,7 +186,8 @@ judged as materialized (
           or plan.is_limited and t.ready_at is null
         )
         or t.sequence_order <> w.sequence_order
-        or t.not_before is distinct from w.not_before then 'wide'
+        or t.not_before is distinct from w.not_before
+        or t.requires_approval <> w.requires_approval then 'wide'
       else 'changed'
     end as verdict,
     coalesce(e.event_type, 'task.updated') as event_type
@@ -263,7 +269,7 @@ tried as (  -- a run that is undone, or ended by hand, stays readable
 ),
 answer as materialized (
   select
-    t.id, t.plan_id, t.created_at,
+    t.id, t.plan_id, t.created_at, t.usage,
     {columns((name for name, _ in (*_FIELDS, *_FOLLOWING)), of="w")},
     coalesce(m.version, t.version) as version,
     coalesce(m.updated_at, t.updated_at) as updated_at

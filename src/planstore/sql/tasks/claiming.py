@@ -206,7 +206,7 @@ claimed as (
     and s.task_id = k.task_id
   returning
     {TASK}, s.needs, s.fencing_token, s.lease_expires_at, p.revision as plan_revision,
-    k.ready_at as was_ready_at
+    k.ready_at as was_ready_at, p.budget ->> 'max_attempts' is not null as counts_attempts
 ),
 recorded as (
   insert into planstore.events
@@ -227,7 +227,7 @@ recorded as (
 )
 select
   {_PACKET},
-  c.was_ready_at,
+  c.was_ready_at, c.counts_attempts,
   $10::text as traceparent
 from claimed c
 order by c.priority desc, c.was_ready_at, c.id
@@ -254,7 +254,8 @@ async def claim(
     ``after``: only from after this place on. ``traceparent``: the span that hands them out, if any.
 
     Answers the tasks with ``was_ready_at``, ``fencing_token``, ``lease_expires_at``,
-    ``plan_revision``, ``dependencies`` and ``previous_attempts`` (null where there are none).
+    ``plan_revision``, ``dependencies`` and ``previous_attempts`` (null where there are none), and
+    ``counts_attempts``: whether the plan's budget limits how many runs may begin.
     """
     statement = _claim(
         plan=request.plan_id is not None,

@@ -13,7 +13,8 @@ OF_TASK: Final = (
 )
 OF_STATE: Final = (
     *("output_data", "error", "status", "status_reason", "needs_review", "priority", "not_before"),
-    *("attempt", "worker_id", "progress", "progress_note"),
+    *("requires_approval", "approval", "attempt", "worker_id", "progress", "progress_note"),
+    "usage",
     *("version", "updated_at", "started_at", "completed_at"),
 )
 ALL: Final = (*OF_TASK, *OF_STATE)
@@ -40,5 +41,6 @@ ON_TASK: Final = (
 ON_STATE: Final = (
     ("priority", "smallint"),
     ("not_before", "timestamptz"),
+    ("requires_approval", "boolean"),
 )
 """What a client may set of a task at any time, with its type: on the one row, and on the other."""

@@ -10,6 +10,7 @@ from pydantic_core import to_json
 from planstore.models.fields import MAX_ORDER
 from planstore.sql.following import FOLLOWED, IS_FRESH, PLAN_COUNTS, PLAN_RECORDED
 from planstore.sql.fragments import (
+    IS_UNAPPROVED,
     IS_UNMET,
     PLAN_DRAFT,
     TASK_BLOCKED,
@@ -48,6 +49,7 @@ _NEW: Final = (
     ("timeout_seconds", "double precision"),
     ("retry_policy", "json"),
     ("estimated_duration", "text"),
+    ("requires_approval", "boolean"),
     ("after_last", "integer"),
     ("at_least", "integer"),
     ("scope", "text"),
@@ -130,11 +132,13 @@ placed as materialized (
       greatest(plan.last_order + g.after_last, g.at_least), {MAX_ORDER}
     ) as sequence_order,
     coalesce(n.needs, 0) as needs,
-    coalesce(n.unmet, 0) as unmet,
+    coalesce(n.unmet, 0) + a.is_awaiting::int as unmet,
+    a.is_awaiting,
     n.depends_on
   from given g
   join plan on plan.id = g.plan_id
   left join needed n on n.task_id = g.id
+  cross join lateral (select coalesce(g.requires_approval, false) as is_awaiting) a
 ),
 added as materialized (
   select
@@ -178,6 +182,8 @@ standing as materialized (
   select
     q.*, j.is_offering,
     case when q.unmet > 0 then {TASK_BLOCKED} else {TASK_PENDING} end as status,
+    case when q.is_awaiting then {IS_UNAPPROVED} when q.unmet > 0 then {IS_UNMET} end
+      as status_reason,
     case
       when q.unmet = 0 and (not j.is_sequential or q.sequence_order <= j.gate_order)
         then greatest(now(), g.not_before)
@@ -194,7 +200,7 @@ weighed as materialized (
       + case when a.gate_order = plan.gate_order then plan.gate_unfinished else 0 end
       as gate_unfinished,
     plan.unfinished_tasks + a.tasks as unfinished_tasks,
-    plan.live_tasks + n.due as live_tasks,
+    plan.live_tasks + n.due + n.awaiting as live_tasks,
     plan.offered_tasks + case when j.is_offering then n.due else 0 end as offered_tasks,
     plan.is_aborting,
     plan.task_count + a.tasks as task_count,
@@ -211,6 +217,7 @@ weighed as materialized (
     select
       n.plan_id,
       count(n.due_at) as due,
+      count(*) filter (where n.is_awaiting) as awaiting,
       count(*) filter (where n.sequence_order = a.gate_order) as at_gate
     from standing n
     join added a on a.id = n.plan_id
@@ -237,11 +244,11 @@ created as (
 ),
 stated as (
   insert into planstore.task_states
-    (plan_id, task_id, status, status_reason, agent_id, task_type, priority, not_before, needs,
-    unmet, due_at, ready_at)
+    (plan_id, task_id, status, status_reason, agent_id, task_type, priority, not_before,
+    requires_approval, needs, unmet, due_at, ready_at)
   select
-    g.plan_id, g.id, n.status, case when n.unmet > 0 then {IS_UNMET} end, g.agent_id, g.task_type,
-    g.priority, g.not_before, n.needs, n.unmet, n.due_at,
+    g.plan_id, g.id, n.status, n.status_reason, g.agent_id, g.task_type,
+    g.priority, g.not_before, n.is_awaiting, n.needs, n.unmet, n.due_at,
     case when n.is_offering and not {_DERIVED_AFTER} then n.due_at end
   from given g
   join standing n on n.position = g.position
@@ -295,7 +302,7 @@ kept as (
 )
 select
   coalesce(j.verdict, case when seen.id is null then 'missing' else 'busy' end) as verdict,
-  n.sequence_order, n.status, case when n.unmet > 0 then {IS_UNMET} end as status_reason,
+  n.sequence_order, n.status, n.status_reason,
   now() as created_at
 from given g
 left join seen on seen.id = g.plan_id
@@ -337,7 +344,8 @@ class NewTask:
             *(self.id, self.plan_id, task.name, task.agent_id, task.description, task.task_type),
             *(task.input_data, task.metadata, labels, task.parallel_group, task.priority),
             *(task.not_before, task.side_effects, task.timeout_seconds, task.retry_policy),
-            *(task.estimated_duration, self.after_last, self.at_least),
+            *(task.estimated_duration, task.requires_approval or None),
+            *(self.after_last, self.at_least),
             *(self.key.row if self.key else (None, None, None)),
         )
 

@@ -21,7 +21,7 @@ from planstore.sql.following import (
 )
 from planstore.sql.fragments import (
     IS_CLOSED,
-    IS_HELD,
+    IS_PATIENT,
     IS_UNMET,
     ONCE,
     TASK_BLOCKED,
@@ -74,6 +74,8 @@ class Ending:
     """The claim's fencing token; None by hand."""
     output_data: Any = None
     error: Any = None
+    usage: Any = None
+    """What is reported with it; recorded by `planstore.services.spending`."""
     is_retryable: bool = True
     retry_in: float | None = None
     """Seconds until the next run; by the retry policy if None."""
@@ -92,7 +94,7 @@ class Ending:
     def row(self) -> tuple[Any, ...]:
         """What is given of it, in the order of the parameters."""
         return (
-            *(self.task_id, self.verb, self.token, self.output_data, self.error),
+            *(self.task_id, self.verb, self.token, self.output_data, self.error, self.usage),
             *(self.is_retryable, self.retry_in, self.is_override, self.started_at),
             *(self.completed_at, self.version, *(self.key.row if self.key else (None, None, None))),
         )
@@ -121,6 +123,7 @@ _GIVEN: Final = (
     ("token", "bigint"),
     ("output_given", "json"),
     ("error_given", "json"),
+    ("usage_given", "json"),
     ("is_retryable", "boolean"),
     ("retry_in", "double precision"),
     ("is_override", "boolean"),
@@ -421,7 +424,7 @@ weighed as materialized (
       n.plan_id,
       sum(
         (n.due_at is not null)::int
-        - (n.was_running or n.was_due or n.status_reason is not distinct from {IS_HELD})::int
+        - (n.was_running or n.was_due or coalesce(n.status_reason in {IS_PATIENT}, false))::int
       ) as live,
       sum((n.ready_at is not null)::int - n.was_offered::int) as offered
     from landing n
@@ -489,7 +492,8 @@ recorded as (
           ('verb', to_json(j.verb)),
           ('fencing_token', to_json(j.token)),
           ('output_data', j.output_given),
-          ('error', j.error_given)
+          ('error', j.error_given),
+          ('usage', j.usage_given)
       ) f (field, value)
     ) r
     where j.is_late

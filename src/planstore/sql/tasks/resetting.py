@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from planstore.models.approval import Decision
 from planstore.models.task import TASK_LIFECYCLE
 from planstore.sql.fragments import (
     TASK_COMPLETED,
@@ -39,6 +40,18 @@ _CLEARED: Final = (
     *("progress", "progress_note"),
 )
 
+
+def approval_kept(state: str) -> str:
+    """What stands of the decision about a task that is done again.
+
+    Who agreed to it agreed to one completion, however many runs that takes.
+    """
+    return f"""case
+      when {state}.status <> {TASK_COMPLETED}
+        and {state}.approval ->> 'decision' = '{Decision.APPROVED.value}' then {state}.approval
+    end"""
+
+
 _CHANGES: Final = ",\n          ".join(
     f"('{name}', to_json(r.{name}), o.{name} is not null)" for name in _CLEARED
 )
@@ -47,7 +60,7 @@ _RESET: Final = f"""
 with old as materialized (
   select
     s.task_id, s.status, s.attempt, s.fencing_token, s.began_at, s.ended_at, s.error as last_error,
-    s.needs_review, {", ".join(f"s.{name}" for name in _CLEARED)}
+    s.needs_review, s.approval, {", ".join(f"s.{name}" for name in _CLEARED)}
   from planstore.task_states s
   where s.plan_id = $1
     and s.task_id = any ($2)
@@ -71,6 +84,7 @@ renewed as (
     status = {TASK_PENDING},
     {", ".join(f"{name} = null" for name in _CLEARED)},
     needs_review = false,
+    approval = {approval_kept("o")},
     version = s.version + 1,
     updated_at = now(),
     free_attempts = s.attempt,
@@ -83,7 +97,7 @@ renewed as (
   from old o
   where s.plan_id = $1
     and s.task_id = o.task_id
-  returning s.task_id, s.task_type, s.status, s.version, s.needs_review,
+  returning s.task_id, s.task_type, s.status, s.version, s.needs_review, s.approval,
     {", ".join(f"s.{name}" for name in _CLEARED)}
 ),
 recorded as (
@@ -104,6 +118,7 @@ recorded as (
       values
           ('status', to_json(r.status), true),
           ('needs_review', to_json(r.needs_review), o.needs_review),
+          ('approval', r.approval, o.approval is not null and r.approval is null),
           {_CHANGES}
     ) f (field, value, is_changed)
   ) c
@@ -118,9 +133,10 @@ async def reset(
 ) -> list[UUID]:
     """Have those of the tasks that run or have ended begin anew; answers which.
 
-    Times, output and error are cleared, and what was tried before isn't held against them. The
-    plan and its ready tasks must be locked before, and all that follows derived after it.
-    ``is_revision``: the plan's structure changes with it.
+    Times, output and error are cleared, and what was tried before isn't held against them; that
+    they were approved stands where they haven't completed by it. The plan and its ready tasks must
+    be locked before, and all that follows derived after it. ``is_revision``: the plan's structure
+    changes with it.
     """
     rows = await conn.fetch(_RESET, plan_id, task_ids, is_revision)
     return [row["task_id"] for row in rows]
