@@ -7,15 +7,16 @@ import os
 import subprocess
 import sys
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 from urllib.parse import urlsplit
 
 import asyncpg
 import pytest
 
-from planstore import __version__
+from planstore import __version__, cli
 from planstore.migrations import known
-from planstore.models import PlanCreate
+from planstore.models import ExportFormat, ImportFormat, PlanCreate
+from tests.served import database_of, serving
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
@@ -235,3 +236,45 @@ def test_demo_passes_by_a_proxy_of_the_environment() -> None:
 
     assert shown.returncode == 0, shown.stderr
     assert json.loads(shown.stdout)["plan"]["status"] == "completed"
+
+
+def test_a_file_is_imported_and_exported_by_the_command_line(
+    postgres: Postgres, tmp_path: Path
+) -> None:
+    checklist, out = tmp_path / "tea.md", tmp_path / "tea.json"
+    checklist.write_text("1. [x] boil\n2. [ ] pour\n")
+    with (
+        database_of(postgres) as url,
+        serving(PLANSTORE_DATABASE_URL=url, PLANSTORE_API_KEY="secret") as server,
+    ):
+        own = {"PLANSTORE_URL": server.url, "PLANSTORE_API_KEY": "secret"}
+        dry = planstore("import", str(checklist), "--dry-run", **own)
+        made = planstore("import", str(checklist), "--active", "--json", **own)
+        plan = json.loads(made.stdout)["plan"]
+        exported = planstore("export", plan["id"], "--output", str(out), **own)
+        again = planstore("import", str(out), **own)
+        drawn = planstore("export", plan["id"], "--format", "mermaid", **own)
+        faulty = planstore("import", str(checklist), "--format", "llm", **own)
+        refused = planstore("export", plan["id"], PLANSTORE_URL=server.url)
+
+    assert dry.stdout == "would make: 2 tasks, 1 dependencies, 1 finished\n", dry.stderr
+    assert plan["status"] == "active"
+    assert (exported.returncode, exported.stdout) == (0, "")
+    assert again.stdout.endswith(": 2 tasks, 1 dependencies, 1 finished\n")
+    assert drawn.stdout.startswith("flowchart TD\n")
+    assert "there is no JSON" in sentence(faulty)
+    assert "key" in sentence(refused)
+
+
+def test_a_server_that_is_not_there_is_said(tmp_path: Path) -> None:
+    file = tmp_path / "a.md"
+    file.write_text("- [ ] a")
+
+    failed = planstore("import", str(file), PLANSTORE_URL="http://127.0.0.1:1")
+
+    assert "The server at http://127.0.0.1:1 can't be reached" in sentence(failed)
+
+
+def test_the_command_line_knows_every_format() -> None:
+    assert get_args(cli.ImportName) == tuple(ImportFormat)
+    assert get_args(cli.ExportName) == tuple(ExportFormat)

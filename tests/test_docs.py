@@ -20,7 +20,9 @@ from planstore.routers.history import HISTORY_ENDPOINTS
 from planstore.routers.insight import INSIGHT_ENDPOINTS
 from planstore.routers.metrics import METRICS_ENDPOINTS
 from planstore.routers.plans import PLAN_ENDPOINTS
+from planstore.routers.porting import PORTING_ENDPOINTS
 from planstore.routers.revisions import REVISION_ENDPOINTS
+from planstore.routers.schemas import SCHEMA_ENDPOINTS
 from planstore.routers.statistics import STATISTICS_ENDPOINTS
 from planstore.routers.tasks import TASK_ENDPOINTS
 from planstore.routers.templates import TEMPLATE_ENDPOINTS
@@ -46,6 +48,8 @@ ENDPOINTS: Final = (
     *METRICS_ENDPOINTS,
     *TEMPLATE_ENDPOINTS,
     *WEBHOOK_ENDPOINTS,
+    *PORTING_ENDPOINTS,
+    *SCHEMA_ENDPOINTS,
 )
 
 

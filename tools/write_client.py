@@ -124,9 +124,23 @@ class Imports:
     for_types: dict[str, set[str]] = field(default_factory=dict[str, set[str]])
     for_values: dict[str, set[str]] = field(default_factory=dict[str, set[str]])
 
-    def lines(self, names: dict[str, set[str]]) -> str:
-        """Return the statements."""
-        return "\n".join(f"from {module} import {', '.join(names[module])}" for module in names)
+    @property
+    def of_values(self) -> str:
+        """The statements for what is needed when the module is imported."""
+        return _lines(self.for_values)
+
+    @property
+    def of_types(self) -> str:
+        """The statements for what is needed by type checkers only."""
+        left = {
+            module: names - self.for_values.get(module, set())
+            for module, names in self.for_types.items()
+        }
+        return _lines({module: names for module, names in left.items() if names})
+
+
+def _lines(imported: dict[str, set[str]]) -> str:
+    return "\n".join(f"from {module} import {', '.join(imported[module])}" for module in imported)
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,8 +251,8 @@ def written(face: Face) -> str:
             name=face.name,
             base=face.base,
             doc=face.doc,
-            imports=imports.lines(imports.for_values),
-            type_imports=indent(imports.lines(imports.for_types), "    "),
+            imports=imports.of_values,
+            type_imports=indent(imports.of_types, "    "),
             methods=indent("\n\n".join(bodies), "    "),
         )
     )

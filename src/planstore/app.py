@@ -26,7 +26,9 @@ from planstore.routers.history import HISTORY_ENDPOINTS
 from planstore.routers.insight import INSIGHT_ENDPOINTS
 from planstore.routers.metrics import METRICS_ENDPOINTS
 from planstore.routers.plans import PLAN_ENDPOINTS
+from planstore.routers.porting import PORTING_ENDPOINTS
 from planstore.routers.revisions import REVISION_ENDPOINTS
+from planstore.routers.schemas import SCHEMA_ENDPOINTS
 from planstore.routers.statistics import STATISTICS_ENDPOINTS
 from planstore.routers.tasks import TASK_ENDPOINTS
 from planstore.routers.templates import TEMPLATE_ENDPOINTS
@@ -47,6 +49,7 @@ ENDPOINTS: Final = (
     *TASK_ENDPOINTS,
     *DEPENDENCY_ENDPOINTS,
     *EVENT_ENDPOINTS,
+    *PORTING_ENDPOINTS,
     *PLAN_ENDPOINTS,
     *REVISION_ENDPOINTS,
     *TEMPLATE_ENDPOINTS,
@@ -56,6 +59,7 @@ ENDPOINTS: Final = (
     *STATISTICS_ENDPOINTS,
     *METRICS_ENDPOINTS,
     *WEBHOOK_ENDPOINTS,
+    *SCHEMA_ENDPOINTS,
     *HEALTH_ENDPOINTS,
 )
 

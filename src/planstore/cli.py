@@ -9,7 +9,8 @@ import sys
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
+from uuid import UUID
 
 import typer
 
@@ -37,6 +38,11 @@ DataDir = Annotated[
 ]
 
 DEFAULT_URL: Final = "http://localhost:8011"
+# The names of `ImportFormat` and `ExportFormat`, whose module takes long to import.
+ImportName = Literal["llm", "taskmaster", "markdown", "wfformat", "planstore"]
+ExportName = Literal["json", "markdown", "mermaid", "dot"]
+
+PlanId = Annotated[UUID, typer.Argument(help="The plan.")]
 
 EXIT_FAILURE: Final = 1
 
@@ -47,6 +53,9 @@ def main() -> None:
         app()
     except PlanStoreError as error:
         typer.echo(f"planstore: {error.detail}", err=True)
+        if len(error.faults) > 1:
+            for fault in error.faults:
+                typer.echo(f"  {fault.pointer}: {fault.detail}", err=True)
         sys.exit(EXIT_FAILURE)
 
 
@@ -231,6 +240,61 @@ async def _prune(database: Database, *, is_dry: bool) -> Pruned:
 
     await migrations.require(database)
     return await (pruning.preview if is_dry else pruning.prune)(database, read_settings().kept)
+
+
+@app.command("import")
+def import_plan(
+    file: Annotated[
+        Path, typer.Argument(exists=True, dir_okay=False, readable=True, help="What to read.")
+    ],
+    *,
+    kind: Annotated[
+        ImportName | None,
+        typer.Option(
+            "--format",
+            help="How the file tells of the plan.",
+            show_default="markdown for *.md, else planstore",
+        ),
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would come of it; make nothing.")
+    ] = False,
+    active: Annotated[
+        bool, typer.Option("--active", help="Have the plan carried out at once.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Make a plan of a file, on the server at PLANSTORE_URL."""
+    from planstore.transfer import send
+
+    if kind is None:
+        is_markdown = file.suffix.lower() in {".md", ".markdown"}
+        kind = "markdown" if is_markdown else "planstore"
+    imported = send(file, kind, dry_run=dry_run, status="active" if active else None)
+    if as_json:
+        typer.echo(json.dumps(imported))
+        return
+    what = "{tasks} tasks, {dependencies} dependencies, {finished} finished".format(**imported)
+    typer.echo(f"would make: {what}" if dry_run else f"made {imported['plan']['id']}: {what}")
+
+
+@app.command("export")
+def export_plan(
+    plan_id: PlanId,
+    *,
+    kind: Annotated[ExportName, typer.Option("--format", help="How to tell of it.")] = "json",
+    output: Annotated[
+        Path | None, typer.Option(help="The file to write.", show_default="standard output")
+    ] = None,
+) -> None:
+    """Write a plan of the server at PLANSTORE_URL as one file."""
+    from planstore.transfer import fetch
+
+    if output is None:
+        fetch(plan_id, kind, sys.stdout.buffer)
+        return
+    with output.open("wb") as file:
+        fetch(plan_id, kind, file)
 
 
 @app.command()

@@ -78,12 +78,15 @@ REFUSED: Final = (
     "the request has",
     "The condition can't be read",
     "Nothing can be sent there",
+    "the file",
+    "there is no JSON",
+    "is not UTF-8",
 )
 """What fits the document may be at fault all the same: a key that was used before, names that two
 tasks of a batch share, a task that is named twice, dependencies and steps that name nothing, a time
 before the year 2, an empty filter, a cursor that no answer gave, a task that is to be inserted
 nowhere, a template whose plan is none, parameters that it doesn't take, a condition that is no
-ETag, a host that is a private address or none."""
+ETag, a host that is a private address or none, a file that is none of its format."""
 
 
 @schema.parametrize()

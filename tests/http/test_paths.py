@@ -97,6 +97,7 @@ def test_an_unknown_path_is_a_problem(client: httpx2.Client, path: str) -> None:
         ("DELETE", "/tasks/", "GET, HEAD, POST"),
         ("POST", "/tasks/770e8400-e29b-41d4-a716-446655440002/", "DELETE, GET, HEAD, PATCH"),
         ("GET", "/plans/bulk", "POST"),
+        ("PUT", "/plans/import/", "POST"),
         ("DELETE", "/tasks/bulk/", "POST"),
         ("GET", "/plans/tasks/770e8400-e29b-41d4-a716-446655440002", "PATCH"),
         ("OPTIONS", "/tasks/", "GET, HEAD, POST"),
@@ -146,6 +147,10 @@ def test_the_documentation_lists_the_main_paths_and_no_alias(client: httpx2.Clie
     assert operations == {
         "/plans/": {"post", "get"},
         "/plans/bulk": {"post"},
+        "/plans/import": {"post"},
+        "/plans/{plan_id}/export": {"get"},
+        "/schemas/": {"get"},
+        "/schemas/{name}": {"get"},
         "/plans/{plan_id}": {"get", "patch", "delete"},
         **{f"/plans/{{plan_id}}/{verb}": {"post"} for verb in plan_verbs},
         **{f"/plans/{{plan_id}}/{view}": {"get"} for view in ("progress", "graph", "explain")},

@@ -195,6 +195,11 @@ DAMAGE: Final = [
         f"{STATE} status_reason = 'dependencies' where task_id = $1",
     ),
     ("task_dependencies", "pending", f"{STATE} requires_approval = true where task_id = $1"),
+    (
+        "dependency_without_task",
+        "ready",
+        "update planstore.dependencies set needs_id = gen_random_uuid() where task_id = $1",
+    ),
     ("task_readiness", "ready", f"{STATE} due_at = null, ready_at = null where task_id = $1"),
     ("task_readiness", "ready", f"{STATE} ready_at = null where task_id = $1"),
     ("task_readiness", "drafted", f"{STATE} ready_at = due_at where task_id = $1"),

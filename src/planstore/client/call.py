@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
+from io import BytesIO
+from typing import IO, TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 from pydantic import BaseModel, TypeAdapter
 
@@ -33,6 +34,8 @@ class Call(Generic[T]):
     read: Callable[[httpx2.Response], T]
     """Makes the answer of a success; what it can't read isn't PlanStore's."""
     body: BaseModel | None = None
+    file: bytes | None = None
+    """A body that is no JSON of a model, but a file."""
     query: dict[str, Any] = field(default_factory=dict[str, Any])
     """None is left out, and a list is a parameter that is repeated."""
     version: int | None = None
@@ -49,7 +52,7 @@ class Call(Generic[T]):
     @property
     def content(self) -> bytes | None:
         """The body: what was given of it, so that a server that is older may know it all."""
-        return self.body and self.body.model_dump_json(exclude_unset=True).encode()
+        return self.file or (self.body and self.body.model_dump_json(exclude_unset=True).encode())
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +91,11 @@ def page(kind: TypeAdapter[list[M]]) -> Callable[[httpx2.Response], Page[M]]:
         return found
 
     return read
+
+
+def file(response: httpx2.Response) -> IO[bytes]:
+    """Read a file."""
+    return BytesIO(response.content)
 
 
 def nothing(_response: httpx2.Response) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import IO, TYPE_CHECKING, Final, TypeVar
 from urllib.parse import quote
 
 from pydantic import TypeAdapter
@@ -33,6 +33,7 @@ from planstore.models.graph import PlanGraph
 from planstore.models.history import PlanDiff, Revision, WholeRevision
 from planstore.models.idempotency import NOTHING
 from planstore.models.insight import PlanExplanation, Progress, TaskExplanation
+from planstore.models.intake import ExportFormat, Imported, ImportFormat
 from planstore.models.plan import Plan
 from planstore.models.revision import RevisionAnswer
 from planstore.models.statistics import Statistics, Timeline
@@ -54,7 +55,7 @@ if TYPE_CHECKING:
     from planstore.models.evaluation import EvaluationCreate
     from planstore.models.event import EventFilter, EventPage, LoggedEvent
     from planstore.models.page import Page
-    from planstore.models.plan import PlanCreate, PlanUpdate
+    from planstore.models.plan import PlanCreate, PlanStatus, PlanUpdate
     from planstore.models.query import (
         PlanFilter,
         PlanSort,
@@ -139,6 +140,37 @@ retry_plan: Final = partial(_do_to_plan, "retry")
 def delete_plan(plan_id: UUID, *, force: bool, expected_version: int | None) -> Call[None]:
     query = {"force": force}
     return Call(DELETE, f"/plans/{plan_id}", call.nothing, query=query, version=expected_version)
+
+
+def import_plan(
+    source: IO[bytes] | bytes | str,
+    format: ImportFormat | str,  # noqa: A002 - as the method calls it
+    *,
+    dry_run: bool,
+    status: PlanStatus | None,
+) -> Call[Imported]:
+    match source:
+        case str():
+            content = source.encode()
+        case bytes():
+            content = source
+        case _:
+            content = source.read()
+    query = {"format": ImportFormat(format), "dry_run": dry_run, "status": status}
+    path = "/plans/import"
+    return Call(POST, path, call.one(Imported), file=content, query=query, wait=_LARGE_FILE)
+
+
+def export_plan(
+    plan_id: UUID,
+    format: ExportFormat | str,  # noqa: A002 - as the method calls it
+) -> Call[IO[bytes]]:
+    path = f"/plans/{plan_id}/export"
+    return Call(GET, path, call.file, query={"format": ExportFormat(format)}, wait=_LARGE_FILE)
+
+
+_LARGE_FILE: Final = 600.0
+"""Seconds that a server may take over a file of 100,000 tasks and more."""
 
 
 def bulk_plans(bulk: PlanBulk) -> Call[PlanBulkAnswer]:

@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING
 
 from planstore.client import calls
 from planstore.client.connection import Connection
+from planstore.models.intake import ExportFormat, ImportFormat
 from planstore.models.page import DEFAULT_LIMIT
 
 if TYPE_CHECKING:
     from collections.abc import Collection
     from contextlib import AbstractContextManager
     from datetime import datetime
+    from typing import IO, Literal
     from uuid import UUID
 
     from planstore.client.streaming import EventStream
@@ -41,8 +43,9 @@ if TYPE_CHECKING:
     from planstore.models.history import PlanDiff, Revision, WholeRevision
     from planstore.models.idempotency import Idempotency
     from planstore.models.insight import PlanExplanation, Progress, TaskExplanation
+    from planstore.models.intake import Imported
     from planstore.models.page import Page
-    from planstore.models.plan import Plan, PlanCreate, PlanUpdate
+    from planstore.models.plan import Plan, PlanCreate, PlanStatus, PlanUpdate
     from planstore.models.query import (
         PlanFilter,
         PlanSort,
@@ -1060,3 +1063,46 @@ class PlanStoreClient(Connection):
             HistoryGone: the event is no longer kept.
         """
         return self._do(calls.redeliver(webhook_id, delivery_id), idempotency=idempotency)
+
+    def import_plan(
+        self,
+        source: IO[bytes] | bytes | str,
+        format: ImportFormat | str = ImportFormat.PLANSTORE,
+        *,
+        dry_run: bool = False,
+        status: Literal[PlanStatus.DRAFT, PlanStatus.ACTIVE] | None = None,
+        idempotency: Idempotency | None = None,
+    ) -> Imported:
+        """Make a plan of a file that came from elsewhere: all of it, or nothing.
+
+        ``source``: its bytes or its text, or a file in binary mode, which is read from where it
+        stands and isn't closed. ``dry_run``: say what would come of it. ``status``: what the plan
+        is to be, `draft` or `active`; as its file says if left out, which only PlanStore's own
+        JSON does, and else a draft.
+
+        What a task of the file is called, and what it needs, is kept in memory while it is read;
+        all else lies on disk.
+
+        Raises:
+            MalformedBody: it isn't JSON, or not text.
+            InvalidInput: it has faults: up to 1,000 of them are named at once.
+            DependencyCycle: all of these are that tasks would wait for each other.
+            AlreadyExists: an id that the file gives is taken.
+        """
+        return self._do(
+            calls.import_plan(source, format, dry_run=dry_run, status=status),
+            idempotency=idempotency,
+        )
+
+    def export_plan(
+        self, plan_id: UUID, format: ExportFormat | str = ExportFormat.JSON
+    ) -> IO[bytes]:
+        """Return a plan with its tasks as a file, to be read and then closed.
+
+        It is as it stood at one moment. `json` is what `import_plan` makes the same plan of again;
+        drawings show at most the first 10,000 tasks, as `get_graph` does.
+
+        Raises:
+            NotFound: there is no such plan.
+        """
+        return self._do(calls.export_plan(plan_id, format))

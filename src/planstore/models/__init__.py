@@ -46,6 +46,7 @@ from planstore.models.insight import (
     TaskExplanation,
     TaskStanding,
 )
+from planstore.models.intake import ExportFormat, Imported, ImportFormat
 from planstore.models.page import Page
 from planstore.models.plan import OnFailure, Plan, PlanCreate, PlanStatus, PlanUpdate
 from planstore.models.query import PlanFilter, TaskFilter, UsageFilter
@@ -109,6 +110,7 @@ __all__ = [
     "ErrorSummary",
     "Event",
     "EventFilter",
+    "ExportFormat",
     "FailedTask",
     "Failure",
     "GraphEdge",
@@ -117,6 +119,8 @@ __all__ = [
     "HeartbeatAnswer",
     "HeartbeatClaim",
     "Idempotency",
+    "ImportFormat",
+    "Imported",
     "Instantiation",
     "LoggedEvent",
     "NeededTask",

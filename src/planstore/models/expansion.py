@@ -37,12 +37,12 @@ from planstore.models.dependency import Condition, DependencyDraft, DependencyTy
 from planstore.models.expansion_steps import (
     LABELS,
     SHARED,
-    Faults,
     Given,
     Need,
     Part,
     Step,
     StepTask,
+    faults_of_steps,
     label_of,
     read_steps,
     refusal,
@@ -54,6 +54,8 @@ from planstore.models.task import TaskDraft
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from planstore.models.faults_found import Faults
 
 MAX_NEEDS: Final = 100_000
 """How many dependencies may be made at once: two stages of 5,000 tasks would have 25 million."""
@@ -85,7 +87,7 @@ def expanded(
             at most. Past 10,000 tasks, 100,000 dependencies or 10 MB that actions take from their
             steps, only that is said.
     """
-    faults = Faults()
+    faults = faults_of_steps()
     found = read_steps(steps, faults, limits)
     tasks = [task for step in found for task in step.tasks]
     _Wiring(_called(found, faults), faults, is_sequential=plan_type == SEQUENTIAL).connect(found)

@@ -9,12 +9,11 @@ from pydantic import TypeAdapter, ValidationError
 from pydantic_core import to_json
 
 from planstore.errors import Fault, InvalidInput
+from planstore.models.faults_found import Faults
 from planstore.models.fields import (
-    MAX_FAULTS,
     MAX_ORDER,
     Limits,
     Steps,
-    pointer_part,
     shortened,
     shown,
 )
@@ -22,8 +21,6 @@ from planstore.models.task import MAX_BATCH
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
-
-    from pydantic_core import ErrorDetails
 
     from planstore.models.dependency import Condition, DependencyType
 
@@ -76,54 +73,10 @@ _KINDS: Final[Mapping[str, tuple[type, str]]] = {
 _STEPS: Final = TypeAdapter[list[dict[str, Any]]](Steps)
 
 
-class Faults:
-    """The faults found so far: the first of each place."""
-
-    def __init__(self) -> None:
-        self._details: dict[str, str] = {}
-
-    def add(self, pointer: str, detail: str) -> None:
-        """Add a fault, unless there is one at that place, or there are 1,000."""
-        if len(self._details) < MAX_FAULTS:
-            self._details.setdefault(pointer, detail)
-
-    def add_all(self, error: ValidationError, at: str, origins: Mapping[str, str]) -> None:
-        """Add what a model refuses; ``origins``: where its fields come from, if not ``at``."""
-        for detail in error.errors(include_url=False):
-            path = [str(part) for part in detail["loc"]]
-            start = at
-            if path and path[0] in origins:
-                start = origins[path.pop(0)]
-            pointer = start + "".join(f"/{pointer_part(part)}" for part in path)
-            for inner, why in _reasons(detail):
-                self.add(pointer + inner, why)
-
-    def raise_any(self) -> None:
-        """Raise what there is.
-
-        Raises:
-            InvalidInput: there are faults.
-        """
-        if self._details:
-            faults = tuple(Fault(pointer, detail) for pointer, detail in self._details.items())
-            count = "a fault" if len(faults) == 1 else f"{len(faults)} faults"
-            first = faults[0]
-            raise InvalidInput(
-                f"the steps have {count}: {first.pointer}: {first.detail}", faults=faults
-            )
-
-
-def _reasons(detail: ErrorDetails) -> Iterator[tuple[str, str]]:
-    match detail["type"]:
-        case "missing":  # of all fields of a task only its description is required
-            yield "", "a step needs an action or a description"
-        case "extra_forbidden":
-            yield "", "it is unknown"
-        case "not_kept":
-            yield from cast("list[tuple[str, str]]", detail.get("ctx", {})["faults"])
-        case _:
-            message = detail["msg"]
-            yield "", f"{message[:1].lower()}{message[1:]}; it is {shown(detail['input'])}"
+def faults_of_steps() -> Faults:
+    """Return where the faults of steps are gathered."""
+    # Of all fields of a task only its description is required.
+    return Faults("the steps have", missing="a step needs an action or a description")
 
 
 def refusal(detail: str, pointer: str = "/steps") -> InvalidInput:
@@ -245,7 +198,7 @@ def _kept(steps: Sequence[Mapping[str, Any]], limits: Limits) -> list[dict[str, 
     try:
         kept = _STEPS.validate_python(list(steps), context=limits)
     except ValidationError as error:
-        faults = Faults()
+        faults = faults_of_steps()
         faults.add_all(error, "/steps", {})
         faults.raise_any()
         raise

@@ -119,7 +119,13 @@ def _apart(labels: list[str]) -> list[str]:
     return labels
 
 
+_SHORTEST_UUID: Final = 32
+"""Characters of a UUID without its hyphens."""
+
+
 def _no_uuid(value: str) -> str:
+    if len(value) < _SHORTEST_UUID:
+        return value  # to try takes longer than all else about a task
     try:
         UUID(value)
     except ValueError:

@@ -185,7 +185,7 @@ all of ASCII's signs but the comma."""
 
 def _in_mermaid(text: str) -> str:
     """Write a text to stand between quotes, its signs as Mermaid's "entity codes"."""
-    parted = _MERMAID_HABITS.sub(_PARTED, _one_line(text))
+    parted = _MERMAID_HABITS.sub(_PARTED, one_line(text))
     return _MERMAID_SIGNS.sub(lambda sign: f"#{ord(sign[0])};", parted)
 
 
@@ -237,7 +237,7 @@ _DOT_SIGNS: Final = str.maketrans({"\\": r"\\", '"': r"\"", "&": "&amp;"})
 
 def _in_dot(text: str) -> str:
     """Write a text to stand between quotes."""
-    return _one_line(text).translate(_DOT_SIGNS)
+    return one_line(text).translate(_DOT_SIGNS)
 
 
 def _short_ids(graph: PlanGraph) -> dict[UUID, str]:
@@ -263,7 +263,8 @@ _UNSEEN: Final = re.compile(
 """What would turn the text around it (the marks of direction), or has no place in an SVG."""
 
 
-def _one_line(text: str) -> str:
+def one_line(text: str) -> str:
+    """Return a text as one line that shows what it is; a blank where there is none."""
     # Mermaid has no empty titles.
     return _UNSEEN.sub("\N{REPLACEMENT CHARACTER}", " ".join(text.split())) or " "
 

@@ -168,8 +168,8 @@ class Plan(Record):
     """When the plan was closed by hand; null where it settled by itself, or is open."""
 
 
-class PlanCreate(Record):
-    """A plan to be made."""
+class PlanDraft(Record):
+    """What a plan is by itself, before anything has become of it."""
 
     id: UUID | None = None
     """An id of the client's own; a UUIDv7 is made if left out."""
@@ -181,8 +181,6 @@ class PlanCreate(Record):
     """`sequential`, or free text such as `parallel` or `dag`; 1 to 200 characters."""
     steps: Steps = Field(default_factory=list[dict[str, Any]])
     """A list of objects of any structure."""
-    status: Literal[PlanStatus.DRAFT, PlanStatus.ACTIVE] = PlanStatus.DRAFT
-    """`draft`, or `active` to start at once."""
     current_step: Order = 0
     """The step that the plan stands at."""
     metadata: JsonObject = Field(default_factory=dict[str, Any])
@@ -199,6 +197,13 @@ class PlanCreate(Record):
     """How often a task is tried again that says nothing of it itself."""
     budget: Budget | None = None
     """What it may take before it is paused; as much as it likes if left out."""
+
+
+class PlanCreate(PlanDraft):
+    """A plan to be made."""
+
+    status: Literal[PlanStatus.DRAFT, PlanStatus.ACTIVE] = PlanStatus.DRAFT
+    """`draft`, or `active` to start at once."""
     tasks: TaskDrafts = Field(default_factory=list[TaskDraft])
     """Tasks to be made with it, 10,000 at most: all or nothing."""
     expand: bool = False

@@ -42,11 +42,15 @@ class Endpoint:
     """The status of a success."""
     answer: Any = None
     """The model of a success, or a list of it."""
+    also_status: int | None = None
+    """Another status of a success, with the same answer."""
     media_types: tuple[str, ...] = ()
     """What a success may be beside JSON: texts."""
     body: type[BaseModel] | None = None
     other_bodies: tuple[type[BaseModel], ...] = ()
     """What a body may be instead."""
+    takes_file: bool = False
+    """Whether the body is a file of one of several formats."""
     needs_body: bool = True
     """Whether one must be sent, where the endpoint takes one."""
     query: type[BaseModel] | None = None
@@ -212,9 +216,11 @@ def _responses(endpoint: Endpoint) -> dict[int | str, dict[str, Any]]:
         text = {"schema": {"type": "string"}}
         success["content"] = dict.fromkeys(endpoint.media_types, text)
     problem = {"schema": {"$ref": "#/components/schemas/Problem"}}
-    general = (401, 403, 422, 503, *((400, 413) if endpoint.body else ()))
+    has_body = endpoint.body is not None or endpoint.takes_file
+    general = (401, 403, 422, 503, *((400, 413) if has_body else ()))
     return {
         endpoint.status: success,
+        **({endpoint.also_status: success} if endpoint.also_status else {}),
         **{
             status: {"description": _MEANING[status], "content": {PROBLEM_JSON: problem}}
             for status in sorted({*general, *endpoint.refusals})
@@ -235,12 +241,16 @@ def _request(endpoint: Endpoint) -> dict[str, Any]:
     ]
     if endpoint.query is not None:
         query = endpoint.query.model_json_schema(ref_template="#/components/schemas/{model}")
-        for name, schema in query["properties"].items():
+        named = query.get("$defs", {})
+        for name, given in query["properties"].items():
+            # An enum stands among the definitions, which the document doesn't have.
+            within = named.get(given.get("$ref", "").rpartition("/")[2], {})
+            schema = {**within, **{key: each for key, each in given.items() if key != "$ref"}}
             parameters.append(
                 {
                     "name": name,
                     "in": "query",
-                    "required": False,
+                    "required": name in query.get("required", ()),
                     "description": schema.pop("description", ""),
                     "schema": _without_null(schema),
                 }
@@ -256,6 +266,9 @@ def _request(endpoint: Endpoint) -> dict[str, Any]:
         for name in endpoint.headers
     ]
     request: dict[str, Any] = {"parameters": parameters} if parameters else {}
+    if endpoint.takes_file:
+        file = {"schema": {"type": "string", "format": "binary"}}
+        request["requestBody"] = {"required": True, "content": {"application/octet-stream": file}}
     if endpoint.bodies:
         schemas = [{"$ref": f"#/components/schemas/{model.__name__}"} for model in endpoint.bodies]
         request["requestBody"] = {

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from collections import Counter
 from itertools import chain, islice
-from typing import TYPE_CHECKING, Any, Final, TypeVar, cast, get_args, get_origin
+from tempfile import SpooledTemporaryFile
+from typing import IO, TYPE_CHECKING, Any, Final, TypeVar, cast, get_args, get_origin
 from urllib.parse import parse_qsl
 from uuid import UUID
 
@@ -27,6 +28,8 @@ from planstore.models.revision import RevisionNumber
 from planstore.routers.context import context_of
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
+
     from starlette.requests import Request
 
     from planstore.models.fields import Limits
@@ -71,17 +74,38 @@ async def read_body(request: Request, *, limit: int) -> bytes:
     Raises:
         BodyTooLarge: it has more than ``limit`` bytes.
     """
+    return b"".join([chunk async for chunk in _chunks(request, limit)])
+
+
+async def read_file(request: Request, *, limit: int) -> IO[bytes]:
+    """Return the body as a file, which lies on disk unless it is small; to be closed after use.
+
+    Raises:
+        BodyTooLarge: it has more than ``limit`` bytes.
+    """
+    # Closed by who reads it.
+    file = cast("IO[bytes]", SpooledTemporaryFile(max_size=_LARGE))  # noqa: SIM115
+    try:
+        async for chunk in _chunks(request, limit):
+            file.write(chunk)
+        file.seek(0)
+    except BaseException:
+        file.close()
+        raise
+    return file
+
+
+async def _chunks(request: Request, limit: int) -> AsyncGenerator[bytes]:
+    """Yield the body, as long as it isn't larger than it may be."""
     announced = request.headers.get("content-length", "0")
     if announced.isdecimal() and int(announced) > limit:
         raise _too_large(limit)
-    chunks: list[bytes] = []
     size = 0
     async for chunk in request.stream():
         size += len(chunk)
         if size > limit:
             raise _too_large(limit)
-        chunks.append(chunk)
-    return b"".join(chunks)
+        yield chunk
 
 
 def _too_large(limit: int) -> BodyTooLarge:

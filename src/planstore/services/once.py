@@ -58,17 +58,25 @@ class Writes:
         *,
         key: RequestKey | None,
         replay: Callable[[Any], T],
+        patience: timedelta = PATIENCE,
+        tidy: Callable[[], None] | None = None,
     ) -> T:
         """Do ``work``, or ``replay`` the answer that is kept under the key.
 
+        ``patience``: how long it may take, where there is a key. ``tidy``: what is called once the
+        work has come to its end, however long after its caller has left.
+
         Raises:
-            IdempotencyInFlight: the request, or the first one with its key, takes over 5 s.
+            IdempotencyInFlight: the request, or the first one with its key, takes over
+                ``patience``.
             IdempotencyMismatch: the key belongs to another request.
         """
+        task = self._begin(_said(work) if key is None else self._once(work, key, replay))
+        if tidy is not None:
+            task.add_done_callback(lambda _: tidy())
         if key is None:
-            return await asyncio.shield(self._begin(_said(work)))
-        task = self._begin(self._once(work, key, replay))
-        done, _ = await asyncio.wait({task}, timeout=PATIENCE.total_seconds())
+            return await asyncio.shield(task)
+        done, _ = await asyncio.wait({task}, timeout=patience.total_seconds())
         if not done:
             raise IdempotencyInFlight(
                 f"what was asked with the idempotency key {key.key!r} is still being carried "

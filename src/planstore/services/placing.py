@@ -11,7 +11,7 @@ from uuid_utils.compat import uuid7
 from planstore.sql.tasks import NewTask
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from uuid import UUID
 
     from planstore.models.idempotency import RequestKey
@@ -24,11 +24,9 @@ def new_tasks(
     """Return what is to be added to a plan, each task with an id and a place."""
     orders = [draft.sequence_order for draft in drafts]
     is_graph = all(order is None for order in orders) and any(each.depends_on for each in drafts)
-    # What says by its dependencies alone what waits for what has one place.
-    places = [(1, None)] * len(drafts) if is_graph else _places(orders)
     return [
         NewTask(draft.id or uuid7(), plan_id, draft, *place, key)
-        for draft, place in zip(drafts, places, strict=True)
+        for draft, place in zip(drafts, places(orders, are_alike=is_graph), strict=True)
     ]
 
 
@@ -41,13 +39,21 @@ def in_turn(new: Sequence[NewTask]) -> list[NewTask]:
     for numbers in by_plan.values():
         if len(numbers) > 1:
             orders = (None if new[n].after_last else new[n].at_least for n in numbers)
-            for n, (after_last, at_least) in zip(numbers, _places(orders), strict=True):
+            by_turn = places(orders, are_alike=False)
+            for n, (after_last, at_least) in zip(numbers, by_turn, strict=True):
                 placed[n] = replace(new[n], after_last=after_last, at_least=at_least)
     return placed
 
 
-def _places(orders: Iterable[int | None]) -> Iterable[tuple[int | None, int | None]]:
-    """Yield ``after_last`` and ``at_least`` for each order.
+Place = tuple[int | None, int | None]
+"""``after_last`` and ``at_least`` of a `NewTask`."""
+
+
+def places(orders: Iterable[int | None], *, are_alike: bool) -> Iterator[Place]:
+    """Yield the place for each order.
+
+    ``are_alike``: none was told, since dependencies alone say what waits for what; then all tasks
+    have one place.
 
     The plan's last order is not known here, only how it grows: it is the greater of what it was
     plus the tasks that follow it, and the highest order that was told plus those that follow that.
@@ -55,7 +61,9 @@ def _places(orders: Iterable[int | None]) -> Iterable[tuple[int | None, int | No
     following = 0
     highest: int | None = None
     for order in orders:
-        if order is not None:
+        if are_alike:
+            yield 1, None
+        elif order is not None:
             highest = order if highest is None else max(highest, order)
             yield None, order
         else:

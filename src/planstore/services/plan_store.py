@@ -16,6 +16,7 @@ from planstore.services.store.evaluations import Evaluations
 from planstore.services.store.events import Events
 from planstore.services.store.insight import Insight
 from planstore.services.store.plans import Plans
+from planstore.services.store.porting import Porting
 from planstore.services.store.relays import Relays
 from planstore.services.store.revisions import Revisions
 from planstore.services.store.statistics import Figures
@@ -47,6 +48,7 @@ class PlanStore(
     Figures,
     Templates,
     Webhooks,
+    Porting,
 ):
     """Execution plans and their tasks on one PostgreSQL.
 

@@ -178,14 +178,19 @@ async def _found(
         for name in wish.names:
             task = known.get(name)
             if task is not None and task.id != wish.id:
-                when, _ = needs.get(task.id, (Condition.SUCCESS, None))
-                needs[task.id] = when, DependencyType.DATA
+                needs[task.id] = as_data(needs.get(task.id))
         edges += (
             NewEdge(plan_id, wish.id, needed, when, kind) for needed, (when, kind) in needs.items()
         )
     if unknown:
         raise await _dangling(conn, plan_id, unknown, known)
     return edges
+
+
+def as_data(need: tuple[Condition, DependencyType] | None) -> tuple[Condition, DependencyType]:
+    """Return how a task is needed whose output is taken, given how it is needed beside that."""
+    when, _ = need or (Condition.SUCCESS, None)
+    return when, DependencyType.DATA
 
 
 async def _dangling(
@@ -197,13 +202,14 @@ async def _dangling(
     names = [each for each in known if isinstance(each, str)]
     names += await dependencies.names(conn, plan_id, limit=_NAMES)
     faults = tuple(
-        Fault(pointer, _no_such(task, names if number < _HINTED else ()))
+        Fault(pointer, no_such(task, names if number < _HINTED else ()))
         for number, (pointer, task) in enumerate(unknown[:MAX_FAULTS])
     )
     return InvalidInput(f"A dependency leads nowhere: {faults[0].detail}", faults=faults)
 
 
-def _no_such(task: str, names: Sequence[str]) -> str:
+def no_such(task: str, names: Iterable[str]) -> str:
+    """Say that a dependency leads nowhere, and to which of the names it may have been meant to."""
     near = nearest(task, names)
     hint = f"; did you mean {shortened(near)!r}?" if near else ""
     return f"the plan has no task {shortened(task)!r}{hint}"
@@ -220,9 +226,12 @@ def _refuse_later(
     faults = tuple(
         Fault(
             "",
-            f"{_path([edge.task_id, edge.needs_id, edge.task_id], labels)}: in a sequential plan "
-            f"{labels[edge.needs_id]!r}, with sequence_order {known[edge.needs_id].sequence_order},"
-            f" waits for {labels[edge.task_id]!r}, with {orders[edge.task_id]}",
+            waits_anyway(
+                labels[edge.task_id],
+                orders[edge.task_id],
+                labels[edge.needs_id],
+                known[edge.needs_id].sequence_order,
+            ),
         )
         for edge in edges
         if known[edge.needs_id].sequence_order > orders[edge.task_id]
@@ -231,6 +240,15 @@ def _refuse_later(
         raise DependencyCycle(
             f"Tasks would wait for each other: {faults[0].detail}", faults=faults[:MAX_FAULTS]
         )
+
+
+def waits_anyway(task: str, order: int, needed: str, order_of_needed: int) -> str:
+    """Say that a task of a sequential plan needs one that waits for it anyway."""
+    task, needed = shortened(task), shortened(needed)
+    return (
+        f"{task} → {needed} → {task}: in a sequential plan {needed!r}, with sequence_order "
+        f"{order_of_needed}, waits for {task!r}, with {order}"
+    )
 
 
 async def refuse_circles_of_order(conn: Connection, plan_id: UUID) -> None:
@@ -242,10 +260,9 @@ async def refuse_circles_of_order(conn: Connection, plan_id: UUID) -> None:
     row = await dependencies.against_order(conn, plan_id)
     if row is not None:
         path = " → ".join(shortened(row[each]) for each in ("task", "needed", "task"))
+        why = waits_anyway(row["task"], row["order_of_task"], row["needed"], row["order_of_needed"])
         raise DependencyCycle(
-            f"Tasks would wait for each other: {path}: in a sequential plan "
-            f"{shortened(row['needed'])!r}, with sequence_order {row['order_of_needed']}, waits "
-            f"for {shortened(row['task'])!r}, with {row['order_of_task']}",
+            f"Tasks would wait for each other: {why}",
             faults=(Fault("", f"each waits for the next: {path}"),),
         )
 

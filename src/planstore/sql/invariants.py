@@ -219,6 +219,15 @@ where row(s.needs, s.unmet) is distinct from row(
     )
 """
 
+_LOOSE: Final = """
+select d.task_id as id
+from planstore.dependencies d
+left join planstore.tasks t on t.plan_id = d.plan_id and t.id = d.task_id
+left join planstore.tasks n on n.plan_id = d.plan_id and n.id = d.needs_id
+where t.id is null
+  or n.id is null
+"""
+
 _MISREADY: Final = f"""
 select s.task_id as id
 from planstore.plans p
@@ -519,6 +528,11 @@ INVARIANTS: Final = (
         broken="How many dependencies the task has, or how many of them and of its approval are "
         "missing, differs from a recount, or it is pending with some of these, or blocked without.",
         violations=_MISWIRED,
+    ),
+    Invariant(
+        rule="dependency_without_task",
+        broken="A dependency of the task is on one that isn't there, or the task itself isn't.",
+        violations=_LOOSE,
     ),
     Invariant(
         rule="task_readiness",

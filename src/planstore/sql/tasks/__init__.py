@@ -27,6 +27,7 @@ from planstore.sql.tasks.deletion import delete
 from planstore.sql.tasks.ending import End, Ending, end, flush
 from planstore.sql.tasks.reading import attempts, get, many, statuses
 from planstore.sql.tasks.resetting import failed, reset
+from planstore.sql.tasks.restoring import Restored, restore
 from planstore.sql.tasks.rewriting import differing, rewrite
 
 __all__ = [
@@ -36,6 +37,7 @@ __all__ = [
     "NewEdge",
     "NewTask",
     "Place",
+    "Restored",
     "attempts",
     "change",
     "claim",
@@ -57,6 +59,7 @@ __all__ = [
     "overdue",
     "renew",
     "reset",
+    "restore",
     "rewrite",
     "seconds_to_next",
     "statuses",
