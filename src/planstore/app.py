@@ -21,6 +21,7 @@ from planstore.routers.history import HISTORY_ENDPOINTS
 from planstore.routers.insight import INSIGHT_ENDPOINTS
 from planstore.routers.plans import PLAN_ENDPOINTS
 from planstore.routers.problems import Problem
+from planstore.routers.request_log import RequestLog
 from planstore.routers.revisions import REVISION_ENDPOINTS
 from planstore.routers.tasks import TASK_ENDPOINTS
 
@@ -78,9 +79,18 @@ def create_app(context: Context | None, admission: Admission | None = None) -> F
             CORSMiddleware,
             allow_origins=sorted(admission.allowed_origins),
             allow_methods=["GET", "POST", "PUT", "PATCH", "DELETE"],
-            allow_headers=["Authorization", "Content-Type", "If-None-Match", "X-API-Key", *HEADERS],
-            expose_headers=["ETag", "Link"],
+            allow_headers=[
+                "Authorization",
+                "Content-Type",
+                "If-None-Match",
+                "X-API-Key",
+                "X-Request-ID",
+                *HEADERS,
+            ],
+            expose_headers=["ETag", "Link", "X-Request-ID"],
         )
+    # Around all of it, also around what answers the errors that nobody foresaw.
+    app.middleware_stack = RequestLog(app.build_middleware_stack())
     plain = app.openapi
 
     def openapi() -> dict[str, Any]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import logging
 import sys
 from dataclasses import asdict
 from functools import partial
@@ -65,17 +64,14 @@ def serve(
 ) -> None:
     """Serve the HTTP API, with an embedded PostgreSQL unless PLANSTORE_DATABASE_URL is set."""
     # Each command imports what it needs, so that help and version answer at once.
+    from planstore import logs
     from planstore.serve import serve as serve_until_told
     from planstore.settings import read_settings
 
-    logging.basicConfig(
-        level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
-    )
-    # The driver traces every attempt to reach a database that is away; /health/ready says so.
-    logging.getLogger("asyncpg").setLevel(logging.ERROR)
     settings = read_settings(
         host=host, port=port, data_dir=data_dir, allow_anonymous=allow_anonymous or None
     )
+    logs.set_up(level=settings.log_level, form=settings.log_format)
     serve_until_told(settings, announce=_print_json if as_json else _print_welcome)
 
 

@@ -19,6 +19,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from planstore.app import create_app
 from planstore.embedded import EmbeddedPostgres, default_data_dir
 from planstore.errors import MalformedRequest, PlanStoreError, SetupError
+from planstore.logs import on_loop_error
 from planstore.models.fields import Limits
 from planstore.routers.context import Context
 from planstore.routers.events import ABORT
@@ -211,6 +212,7 @@ async def _serve(
     postgres: EmbeddedPostgres | None,
     started: Callable[[str], None],
 ) -> None:
+    asyncio.get_running_loop().set_exception_handler(on_loop_error)
     limits = Limits(
         steps=settings.max_steps,
         description=settings.max_description,

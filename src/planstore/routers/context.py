@@ -9,6 +9,7 @@ from planstore.models.fields import DEFAULT_LIMITS, Limits
 
 if TYPE_CHECKING:
     from starlette.requests import Request
+    from starlette.types import Scope
 
     from planstore.services.plan_store import PlanStore
 
@@ -32,3 +33,9 @@ def context_of(request: Request) -> Context:
     context = request.app.state.context
     assert isinstance(context, Context)
     return context
+
+
+def route_of(scope: Scope) -> str | None:
+    """Return the route that a request was led to, as in `/plans/{plan_id}`; None: to none."""
+    path: str | None = getattr(scope.get("route"), "path", None)
+    return path and (path.rstrip("/") or "/")

@@ -13,8 +13,9 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.routing import Match
 
-from planstore import errors
+from planstore import errors, logs
 from planstore.models.fields import Record
+from planstore.routers.context import route_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -71,6 +72,8 @@ class Problem(Record):
     """What went wrong, with which object, what it is now and what is allowed."""
     errors: list[ProblemFault] = Field(default_factory=list[ProblemFault])
     """Every fault of the request at once, where the request is at fault."""
+    request_id: str | None = None
+    """Where the service is at fault: by what its log is to be searched."""
 
 
 def status_of(kind: type[errors.PlanStoreError]) -> int:
@@ -87,9 +90,13 @@ def problem_response(error: errors.PlanStoreError) -> Response:
         code=error.code,
         detail=error.detail,
         errors=[ProblemFault(pointer=f.pointer, detail=f.detail) for f in error.faults],
+        request_id=logs.bound("request_id") if status >= HTTPStatus.INTERNAL_SERVER_ERROR else None,
     )
     return Response(
-        to_json(problem), status, headers=_headers(error, status), media_type=PROBLEM_JSON
+        to_json(problem, exclude_none=True),
+        status,
+        headers=_headers(error, status),
+        media_type=PROBLEM_JSON,
     )
 
 
@@ -143,7 +150,7 @@ async def _on_disconnect(_: Request, __: Exception) -> Response:
 
 async def _on_anything_else(request: Request, error: Exception) -> Response:
     # The text of an unforeseen error may hold anything, so it goes to the log alone.
-    logger.error("%s %s failed", request.method, request.url.path, exc_info=error)
+    logger.error("%s %s failed", request.method, route_of(request.scope), exc_info=error)
     return problem_response(
         errors.PlanStoreError("Something went wrong inside PlanStore; its log says more.")
     )
