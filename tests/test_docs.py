@@ -9,6 +9,7 @@ from typing import Final
 
 import pytest
 
+from planstore.models.payload import PAYLOADS
 from planstore.models.plan import PLAN_LIFECYCLE
 from planstore.models.task import TASK_LIFECYCLE
 from planstore.routers.bulk import BULK_ENDPOINTS
@@ -19,6 +20,7 @@ from planstore.routers.history import HISTORY_ENDPOINTS
 from planstore.routers.insight import INSIGHT_ENDPOINTS
 from planstore.routers.plans import PLAN_ENDPOINTS
 from planstore.routers.revisions import REVISION_ENDPOINTS
+from planstore.routers.schemas import SCHEMA_ENDPOINTS
 from planstore.routers.tasks import TASK_ENDPOINTS
 from planstore.services.plan_store import PlanStore
 from tools.write_docs import DOCS, PAGES
@@ -36,6 +38,7 @@ ENDPOINTS: Final = (
     *HISTORY_ENDPOINTS,
     *REVISION_ENDPOINTS,
     *EVENT_ENDPOINTS,
+    *SCHEMA_ENDPOINTS,
 )
 
 
@@ -108,6 +111,7 @@ def test_every_type_of_event_is_described() -> None:
     for path in SQL.rglob("*.py"):
         written |= set(re.findall(r"'((?:plan|task)\.[a-z_]+)'", path.read_text("utf-8")))
     assert written - set(ticked(page("events.md"))) == set()
+    assert written == PAYLOADS.keys()
 
 
 def test_every_method_of_the_store_is_described() -> None:

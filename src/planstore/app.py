@@ -23,6 +23,7 @@ from planstore.routers.plans import PLAN_ENDPOINTS
 from planstore.routers.problems import Problem
 from planstore.routers.request_log import RequestLog
 from planstore.routers.revisions import REVISION_ENDPOINTS
+from planstore.routers.schemas import SCHEMA_ENDPOINTS
 from planstore.routers.tasks import TASK_ENDPOINTS
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ ENDPOINTS: Final = (
     *REVISION_ENDPOINTS,
     *INSIGHT_ENDPOINTS,
     *HISTORY_ENDPOINTS,
+    *SCHEMA_ENDPOINTS,
     *HEALTH_ENDPOINTS,
 )
 

@@ -15,6 +15,7 @@ from starlette.requests import Request
 from starlette.routing import BaseRoute, Match
 
 from planstore.models.idempotency import KEY
+from planstore.models.schemas import SCHEMAS
 from planstore.routers.problems import PROBLEM_JSON, not_allowed
 
 if TYPE_CHECKING:
@@ -72,7 +73,7 @@ HEADERS = {
 _NUMBER = {"type": "integer", "minimum": 1}
 _UUID = {"type": "string", "format": "uuid"}
 
-_PARTS = {"revision": _NUMBER}
+_PARTS = {"revision": _NUMBER, "schema_name": {"type": "string", "enum": sorted(SCHEMAS)}}
 """What stands for a parameter in a path, unless it is an id."""
 
 _FORMS = {
