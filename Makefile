@@ -8,7 +8,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 SOURCES := src tests bench tools
 
-.PHONY: help serve demo test check chaos docs bench lock clean
+.PHONY: help serve demo test check chaos client docs bench lock clean
 
 help:
 	@echo 'make serve   the service with its own PostgreSQL on port 8011 (ARGS="--port 9000" and so on)'
@@ -17,6 +17,7 @@ help:
 	@echo 'make check   format, lint, types, import rules, then the test suite'
 	@echo 'make chaos   kill servers, workers and PostgreSQL under work, for CHAOS_SECONDS=120'
 	@echo 'make bench   measure speed, beside what is to be reached'
+	@echo 'make client  write the methods of the Python clients anew, of those of PlanStore'
 	@echo 'make docs    write the pages of docs/ that are drawn from the program'
 	@echo 'make lock    resolve the dependencies anew'
 
@@ -38,6 +39,9 @@ check: .venv/.ready-dev
 
 chaos: .venv/.ready-dev
 	@CHAOS_SECONDS=$${CHAOS_SECONDS:-120} $(BIN)/python -m pytest -s tests/chaos $(ARGS)
+
+client: .venv/.ready-dev
+	$(BIN)/python -m tools.write_client
 
 docs: .venv/.ready-dev
 	$(BIN)/python -m tools.write_docs

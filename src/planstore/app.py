@@ -9,6 +9,7 @@ from pydantic.json_schema import models_json_schema
 from starlette.middleware.cors import CORSMiddleware
 
 from planstore import __version__
+from planstore.models.problem import Problem
 from planstore.routers import problems
 from planstore.routers.bulk import BULK_ENDPOINTS
 from planstore.routers.claims import CLAIM_ENDPOINTS
@@ -20,7 +21,6 @@ from planstore.routers.health import HEALTH_ENDPOINTS
 from planstore.routers.history import HISTORY_ENDPOINTS
 from planstore.routers.insight import INSIGHT_ENDPOINTS
 from planstore.routers.plans import PLAN_ENDPOINTS
-from planstore.routers.problems import Problem
 from planstore.routers.request_log import RequestLog
 from planstore.routers.revisions import REVISION_ENDPOINTS
 from planstore.routers.schemas import SCHEMA_ENDPOINTS

@@ -156,8 +156,8 @@ class MethodNotAllowed(PlanStoreError):
     code = "method_not_allowed"
     title = "Method not allowed"
 
-    def __init__(self, detail: str, *, allowed: str = "") -> None:
-        super().__init__(detail)
+    def __init__(self, detail: str, *, faults: tuple[Fault, ...] = (), allowed: str = "") -> None:
+        super().__init__(detail, faults=faults)
         self.allowed = allowed
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Final, Literal, NamedTuple, cast
 from uuid import UUID
@@ -113,9 +114,28 @@ class LoggedEvent(NamedTuple):
         """Return the event with its JSON read."""
         return Event.model_validate_json(self.json)
 
+    @classmethod
+    def encoded(cls, event: Event) -> LoggedEvent:
+        """Return an event with its JSON written, as PostgreSQL would write it."""
+        return cls(
+            seq=event.seq,
+            event_type=event.event_type,
+            aggregate_type=event.aggregate_type,
+            aggregate_id=event.aggregate_id,
+            plan_id=event.plan_id,
+            version=event.version,
+            created_at=event.created_at,
+            payload=None if event.payload is None else _json(event.payload),
+            metadata=_json(event.metadata),
+        )
+
 
 _FRAME: Final = 400
 """Bytes of an event beside its payload and its metadata."""
+
+
+def _json(value: dict[str, Any]) -> str:
+    return json.dumps(value, ensure_ascii=False)
 
 
 def _written(time: datetime) -> str:

@@ -37,6 +37,10 @@ class Op(Record):
 
     model_config = ConfigDict(json_schema_extra=_say_op)
 
+    def model_post_init(self, _context: Any, /) -> None:
+        """Count `op` among what is given, so that it is there where only that is written."""
+        self.model_fields_set.add("op")
+
 
 class AddTask(Op):
     """Adds a task."""

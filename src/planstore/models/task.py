@@ -413,6 +413,13 @@ class TaskUpdate(TaskFields):
     progress_note: str | MISSING | None = MISSING
 
 
+class CreatedTasks(Record):
+    """Tasks that were made together, in the order in which they were given."""
+
+    tasks: list[Task]
+    """Each whole."""
+
+
 class Dependency(Record):
     """That a task needs another one."""
 

@@ -10,12 +10,12 @@ from starlette.responses import Response
 from planstore.models.deletion import Deletion
 from planstore.models.idempotency import NOTHING, Nothing
 from planstore.models.plan import Plan, PlanCreate, PlanUpdate
+from planstore.models.task import CreatedTasks
 from planstore.routers import answering, reading
 from planstore.routers.context import context_of
 from planstore.routers.endpoint import Endpoint
 from planstore.routers.history import MomentQuery
 from planstore.routers.lists import PlanQuery
-from planstore.routers.tasks import CreatedTasks
 from planstore.services.plan_store import PlanStore
 
 if TYPE_CHECKING:

@@ -6,7 +6,6 @@ import logging
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final
 
-from pydantic import Field
 from pydantic_core import to_json
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
@@ -14,7 +13,7 @@ from starlette.responses import Response
 from starlette.routing import Match
 
 from planstore import errors, logs
-from planstore.models.fields import Record
+from planstore.models.problem import Problem
 from planstore.routers.context import route_of
 
 if TYPE_CHECKING:
@@ -48,34 +47,6 @@ STATUS: Final[dict[type[errors.PlanStoreError], int]] = {
 """The HTTP status of each family of errors; a class that isn't listed has that of its parent."""
 
 
-class ProblemFault(Record):
-    """One thing that is wrong with a request."""
-
-    pointer: str
-    """Where: a JSON pointer into the body, `?name` for a query parameter, `{name}` for a part of
-    the path, or the name of a header."""
-    detail: str
-    """What is there and what is allowed."""
-
-
-class Problem(Record):
-    """What went wrong, as RFC 9457 puts it."""
-
-    type: str = Field(default="about:blank", description="Always `about:blank`; see `code`.")
-    title: str
-    """The kind of error, for people."""
-    status: int
-    """The HTTP status."""
-    code: str
-    """The kind of error, for programs; it never changes its meaning."""
-    detail: str
-    """What went wrong, with which object, what it is now and what is allowed."""
-    errors: list[ProblemFault] = Field(default_factory=list[ProblemFault])
-    """Every fault of the request at once, where the request is at fault."""
-    request_id: str | None = None
-    """Where the service is at fault: by what its log is to be searched."""
-
-
 def status_of(kind: type[errors.PlanStoreError]) -> int:
     """Return the HTTP status of an error, its own or its nearest parent's."""
     return next(STATUS[each] for each in kind.__mro__ if each in STATUS)
@@ -84,14 +55,8 @@ def status_of(kind: type[errors.PlanStoreError]) -> int:
 def problem_response(error: errors.PlanStoreError) -> Response:
     """Say an error in HTTP."""
     status = status_of(type(error))
-    problem = Problem(
-        title=error.title,
-        status=status,
-        code=error.code,
-        detail=error.detail,
-        errors=[ProblemFault(pointer=f.pointer, detail=f.detail) for f in error.faults],
-        request_id=logs.bound("request_id") if status >= HTTPStatus.INTERNAL_SERVER_ERROR else None,
-    )
+    of_log = logs.bound("request_id") if status >= HTTPStatus.INTERNAL_SERVER_ERROR else None
+    problem = Problem.of(error, status=status, request_id=of_log)
     return Response(
         to_json(problem, exclude_none=True),
         status,

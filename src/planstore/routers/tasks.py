@@ -9,9 +9,8 @@ from starlette.responses import Response
 
 from planstore.models.claim import Attempt, Reset
 from planstore.models.deletion import Deletion
-from planstore.models.fields import Record
 from planstore.models.idempotency import NOTHING, Nothing
-from planstore.models.task import Task, TaskBatch, TaskCreate, TaskUpdate
+from planstore.models.task import CreatedTasks, Task, TaskBatch, TaskCreate, TaskUpdate
 from planstore.routers import answering, reading
 from planstore.routers.context import context_of
 from planstore.routers.endpoint import Endpoint
@@ -25,13 +24,6 @@ async def create_task(request: Request) -> Response:
     content, key = await reading.read_command(request, TaskCreate)
     task = await context_of(request).store.create_task(content, idempotency=key)
     return answering.one(task, status=201)
-
-
-class CreatedTasks(Record):
-    """Tasks that were made together, in the order in which they were given."""
-
-    tasks: list[Task]
-    """Each whole."""
 
 
 async def create_tasks(request: Request) -> Response:
