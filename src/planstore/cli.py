@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import sys
 from dataclasses import asdict
@@ -13,6 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from planstore import __version__
+from planstore.commands import events, plan, task
+from planstore.commands.verbs import AsJson, Forgiving
 from planstore.errors import PlanStoreError
 
 if TYPE_CHECKING:
@@ -23,13 +24,13 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     name="planstore",
+    cls=Forgiving,
     help="The execution plans of AI agents as data, on one ordinary PostgreSQL.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
 )
 
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 DataDir = Annotated[
     Path | None,
     typer.Option(help="Where the embedded PostgreSQL keeps its data.", show_default=False),
@@ -44,7 +45,14 @@ def main() -> None:
         app()
     except PlanStoreError as error:
         typer.echo(f"planstore: {error.detail}", err=True)
+        for fault in error.faults:
+            typer.echo(f"  {fault.pointer}: {fault.detail}", err=True)
         sys.exit(EXIT_FAILURE)
+
+
+app.add_typer(plan.app, name="plan")
+app.add_typer(task.app, name="task")
+app.add_typer(events.app, name="events")
 
 
 @app.command()
@@ -115,6 +123,8 @@ def migrate(
     if sql:
         typer.echo(migrations.script(), nl=False)
         return
+    import asyncio
+
     applied = asyncio.run(_with_database(migrations.migrate, data_dir))
     if as_json:
         typer.echo(json.dumps([{"version": each.version, "name": each.name} for each in applied]))
@@ -144,6 +154,8 @@ async def _with_database(work: Any, data_dir: Path | None, *, is_there: bool = F
 @app.command()
 def doctor(*, data_dir: DataDir = None, as_json: AsJson = False) -> None:
     """Check the database, its schema and what must always hold; changes nothing."""
+    import asyncio
+
     report = asyncio.run(_with_database(_examine, data_dir, is_there=True))
     if as_json:
         typer.echo(json.dumps(report))
@@ -191,6 +203,8 @@ def prune(
     as_json: AsJson = False,
 ) -> None:
     """Remove old events, and plans that ended long ago, as the settings have it."""
+    import asyncio
+
     pruned = asyncio.run(_with_database(partial(_prune, is_dry=dry_run), data_dir, is_there=True))
     if as_json:
         typer.echo(json.dumps({**asdict(pruned), "dry_run": dry_run}))
