@@ -29,8 +29,12 @@ def assert_payload_fits(event_type: str, payload: object) -> None:
 
 
 async def assert_payloads_fit(conn: Connection) -> None:
-    """Assert that every event of a database holds what its schema says."""
+    """Assert that every event of a database holds what its schema says.
+
+    What tests write there by themselves tells of no revision, and is passed over.
+    """
     for event_type, payload in await conn.fetch(
         "select distinct event_type, payload::text from planstore.events"
+        " where metadata -> 'revision' is not null"
     ):
         assert_payload_fits(event_type, json.loads(payload))

@@ -77,7 +77,7 @@ def test_a_task_is_taken_and_done(run: Run, plan: Plan) -> None:
     done = run("task", "done", taken["id"], "--token", token, "-o", '{"litres": 1}', "--json").json
     assert (done["status"], done["output_data"]) == ("completed", {"litres": 1})
 
-    shown = run("task", "next", "-p", plan.id, "--worker", "eve", "--lease", 5).out
+    shown = run("task", "next", "-p", plan.id, "--worker", "eve", "--lease", 30).out
     assert "Chop" in shown
     assert "planstore task done" in shown
     assert run("task", "next", "-p", plan.id).status == 1
@@ -116,3 +116,17 @@ def test_a_task_fails_is_tried_again_and_skipped(run: Run, client: PlanStoreClie
 def test_it_says_why_a_task_is_not_running(run: Run, plan: Plan) -> None:
     assert "It waits for 'soup'" in run("task", "explain", "serve", "-p", plan.id).out
     assert run("task", "explain", "soup", "-p", plan.id, "--json").json["would_unblock"] == 1
+
+
+def test_a_table_fits_the_terminal_and_leaves_ids_whole(
+    run: Run, plan: Plan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run("task", "next", "-p", plan.id, "--worker", "a-worker-with-a-long-name")
+    whole = run("task", "ls", "-p", plan.id).out
+    monkeypatch.setenv("COLUMNS", "60")
+    narrow = run("task", "ls", "-p", plan.id).out
+
+    assert "a-worker-with-a-long-name" in whole
+    assert max(map(len, narrow.splitlines())) <= 60
+    for line in narrow.splitlines()[1:]:
+        assert run("task", "show", line.split()[0]).status == 0

@@ -97,23 +97,22 @@ def ls(
         return
     ids = [plan.id for plan in plans]
     console = rendering.console()
-    console.print(
-        rendering.table(
-            "id", "status", "type", "step", "labels", "age",
-            rows=[
-                (
-                    rendering.shorter(plan.id, ids),
-                    rendering.status("paused" if plan.paused_at else plan.status),
-                    plan.plan_type,
-                    plan.current_step,
-                    ", ".join(plan.labels),
-                    rendering.ago(plan.created_at),
-                )
-                for plan in plans
-            ],
-            flexible="labels",
-        )
-    )  # fmt: skip
+    rendering.print_table(
+        console,
+        ("id", "status", "type", "step", "labels", "age"),
+        [
+            (
+                rendering.shorter(plan.id, ids),
+                rendering.status("paused" if plan.paused_at else plan.status),
+                plan.plan_type,
+                plan.current_step,
+                ", ".join(plan.labels),
+                rendering.ago(plan.created_at),
+            )
+            for plan in plans
+        ],
+        flexible=("type", "labels"),
+    )
     if plans.next_cursor is not None:
         console.print(f"There are more than {limit}; -n shows more of them.", style="dim")
 
@@ -124,7 +123,7 @@ def show(*, plan: ThePlan, as_json: AsJson = False) -> None:
     from planstore.commands import rendering
     from planstore.commands.naming import plan_id
     from planstore.commands.server import server
-    from planstore.commands.task import table_of
+    from planstore.commands.task import print_tasks
 
     with server() as client:
         found = client.get_plan(plan_id(client, plan))
@@ -149,7 +148,7 @@ def show(*, plan: ThePlan, as_json: AsJson = False) -> None:
     )
     if tasks:
         console.print()
-        console.print(table_of(tasks))
+        print_tasks(console, tasks)
     if tasks.next_cursor is not None:
         console.print(f"and {progress.total - len(tasks)} more", style="dim")
 

@@ -17,7 +17,7 @@ from rich.text import Text
 from planstore.models import PlanStatus, TaskStatus
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterable, Sequence
+    from collections.abc import Collection, Generator, Iterable, Sequence
     from uuid import UUID
 
     from planstore.models import LoggedEvent
@@ -27,6 +27,12 @@ _WIDE: Final = 500
 
 _BRIEF: Final = 13
 """Characters of an id that say when it was made, to the millisecond."""
+
+_GAP: Final = "  "
+"""What parts the columns of a table."""
+
+_LEAST: Final = 5
+"""Columns of the terminal that are left to a column which gives way."""
 
 STYLES: Final[dict[str, str]] = {
     PlanStatus.DRAFT: "dim",
@@ -101,21 +107,31 @@ def one_line(text: str) -> Text:
     return Text(" ".join("".join(c if c.isprintable() else " " for c in text).split()))
 
 
-def table(*names: str, rows: Iterable[Sequence[Any]], flexible: str) -> Table:
-    """Return a table in which the column ``flexible`` gives way where the terminal is narrow."""
-    made = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")
-    for name in names:
-        is_flexible = name == flexible
-        made.add_column(
-            name,
-            no_wrap=True,
-            overflow="ellipsis",
-            ratio=1 if is_flexible else None,
-            min_width=8 if is_flexible else None,
-        )
-    for row in rows:
-        made.add_row(*(each if isinstance(each, Text) else one_line(str(each)) for each in row))
-    return made
+def print_table(
+    console: Console,
+    names: Sequence[str],
+    rows: Iterable[Sequence[Any]],
+    *,
+    flexible: Collection[str],
+) -> None:
+    """Print a table whose columns ``flexible`` give way where the terminal is narrow."""
+    lines = [
+        [each if isinstance(each, Text) else one_line(str(each)) for each in row] for row in rows
+    ]
+    widths = {
+        name: max(len(name), *(line[at].cell_len for line in lines), 0)
+        for at, name in enumerate(names)
+    }
+    room = console.width - len(_GAP) * len(names)
+    for name in sorted(flexible, key=widths.__getitem__, reverse=True):
+        excess = sum(widths.values()) - room
+        widths[name] -= max(0, min(excess, widths[name] - _LEAST))
+    made = Table(box=None, padding=(0, len(_GAP), 0, 0), pad_edge=False, header_style="dim")
+    for name, width in widths.items():
+        made.add_column(name, width=width, no_wrap=True, overflow="ellipsis")
+    for line in lines:
+        made.add_row(*line)
+    console.print(made)
 
 
 def pairs(rows: Iterable[tuple[str, Any]]) -> Table:
@@ -149,7 +165,7 @@ def told(event: LoggedEvent, *, name: str | None = None) -> Text:
     line = Text.assemble(
         (f"{event.created_at.astimezone():%H:%M:%S}", "dim"),
         f"  {event.event_type:<16}  ",
-        one_line(name or shorter(event.aggregate_id)),
+        one_line(name or str(event.aggregate_id)),
     )
     if event.payload and not event.event_type.endswith(".created"):
         line.append(f"  {one_line(event.payload).plain}", "dim")

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from uuid import UUID
 
-    from rich.table import Table
+    from rich.console import Console
 
     from planstore.client import PlanStoreClient
     from planstore.models import Task
@@ -59,19 +59,20 @@ def ls(
         rendering.print_json([*tasks])
         return
     console = rendering.console()
-    console.print(table_of(tasks))
+    print_tasks(console, tasks)
     if tasks.next_cursor is not None:
         console.print(f"There are more than {limit}; -n shows more of them.", style="dim")
 
 
-def table_of(tasks: Sequence[Task]) -> Table:
-    """Return tasks as a table."""
+def print_tasks(console: Console, tasks: Sequence[Task]) -> None:
+    """Print tasks as a table."""
     from planstore.commands import rendering
 
     ids = [task.id for task in tasks]
-    return rendering.table(
-        "id", "status", "task", "worker", "for",
-        rows=[
+    rendering.print_table(
+        console,
+        ("id", "status", "task", "worker", "for"),
+        [
             (
                 rendering.shorter(task.id, ids),
                 rendering.status(task.status),
@@ -81,8 +82,8 @@ def table_of(tasks: Sequence[Task]) -> Table:
             )
             for task in tasks
         ],
-        flexible="task",
-    )  # fmt: skip
+        flexible=("task", "worker"),
+    )
 
 
 @app.command()

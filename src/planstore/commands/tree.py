@@ -45,43 +45,49 @@ def branches(leaves: Iterable[Leaf]) -> list[Text]:
     names the others; so each task has one line.
     """
     tasks = {leaf.id: leaf for leaf in sorted(leaves, key=lambda leaf: leaf.order)}
+    needs = {leaf.id: [each for each in leaf.needs if each in tasks] for leaf in tasks.values()}
+    places = {task_id: place for place, task_id in enumerate(tasks)}
     depths: dict[UUID, int] = {}
     above: dict[UUID, UUID | None] = {}
-    for task_id in TopologicalSorter(
-        {each.id: each.needs & tasks.keys() for each in tasks.values()}
-    ).static_order():
-        needs = [each for each in tasks if each in tasks[task_id].needs]
-        last = max(needs, key=lambda each: depths[each], default=None)
+    for task_id in TopologicalSorter(needs).static_order():
+        last = max(
+            needs[task_id],
+            key=lambda each: (depths[each], -places[each]),
+            default=None,
+        )
         above[task_id] = last
         depths[task_id] = 0 if last is None else depths[last] + 1
     below: dict[UUID | None, list[Leaf]] = {}
     for leaf in tasks.values():
         below.setdefault(above[leaf.id], []).append(leaf)
-    return [*_lines(below, tasks, None, "")]
-
-
-def _lines(
-    below: dict[UUID | None, list[Leaf]], tasks: dict[UUID, Leaf], root: UUID | None, indent: str
-) -> Iterator[Text]:
-    # Without recursion: a chain may be longer than Python's stack.
-    waiting = [(leaf, indent, root is not None) for leaf in reversed(below.get(root, []))]
-    last = {leaves[-1].id for leaves in below.values()}
-    while waiting:
-        leaf, indent, is_below = waiting.pop()
-        bend = "" if not is_below else "└─ " if leaf.id in last else "├─ "
-        others = sorted(
-            tasks[each].label
-            for each in leaf.needs
-            if each in tasks and leaf not in below.get(each, ())
+    return [
+        _line(
+            leaf,
+            bend,
+            sorted(tasks[each].label for each in needs[leaf.id] if each != above[leaf.id]),
         )
-        yield _line(leaf, indent + bend, others)
-        further = indent + ("" if not is_below else "   " if leaf.id in last else "│  ")
-        waiting += [(each, further, True) for each in reversed(below.get(leaf.id, []))]
+        for leaf, bend in _bends(below)
+    ]
 
 
-def _line(leaf: Leaf, indent: str, others: list[str]) -> Text:
+def _bends(below: dict[UUID | None, list[Leaf]]) -> Iterator[tuple[Leaf, str]]:
+    """Return each task with what stands before it, those below it after it."""
+    # Without recursion: a chain may be longer than Python's stack.
+    waiting = [(leaf, "", "") for leaf in reversed(below.get(None, []))]
+    while waiting:
+        leaf, bend, indent = waiting.pop()
+        yield leaf, bend
+        under = below.get(leaf.id, [])
+        bends = [("├─ ", "│  ")] * (len(under) - 1) + [("└─ ", "   ")]
+        waiting += [
+            (each, indent + mark, indent + further)
+            for each, (mark, further) in reversed([*zip(under, bends, strict=False)])
+        ]
+
+
+def _line(leaf: Leaf, bend: str, others: list[str]) -> Text:
     style = STYLES[leaf.status]
-    line = Text.assemble((indent, "dim"), (_MARKS[leaf.status], style), " ")
+    line = Text.assemble((bend, "dim"), (_MARKS[leaf.status], style), " ")
     line.append(one_line(leaf.label).plain, style)
     if leaf.note:
         line.append(f"  {one_line(leaf.note).plain}")

@@ -14,7 +14,7 @@ from pydantic import MISSING, ConfigDict, Field, create_model
 from planstore.models.dependency import Condition, DependencyType
 from planstore.models.fields import Record
 from planstore.models.plan import PLAN_LIFECYCLE, Plan
-from planstore.models.task import TASK_LIFECYCLE, Task
+from planstore.models.task import TASK_LIFECYCLE, Task, TaskStatus
 
 if TYPE_CHECKING:
     from planstore.models.lifecycle import Lifecycle
@@ -106,6 +106,11 @@ PAYLOADS: Final[dict[str, type[Record]]] = {
     "plan.deleted": Nothing,
     "task.created": MadeTask,
     **_moves(TASK_LIFECYCLE, Task),
+    "task.requeued": _change(
+        Task,
+        "That it is to be tried again: `pending`, or `blocked` where what it needs was undone.",
+        status=Literal[TaskStatus.PENDING, TaskStatus.BLOCKED],
+    ),
     "task.progressed": _some(Task, "How far its run is.", "progress", "progress_note"),
     "task.rewired": RewiredTask,
     "task.updated": _change(Task, "What has changed."),
