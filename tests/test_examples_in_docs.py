@@ -11,6 +11,7 @@ import inspect
 import json
 import re
 import subprocess
+from contextlib import ExitStack
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
@@ -81,12 +82,21 @@ def test_commands_answer_what_the_page_shows(page: Path, postgres: Postgres) -> 
 async def test_programs_print_what_the_page_shows(
     page: Path, database_url: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for language, program in blocks(page):
-        if language == "python":
+    programs = [program for language, program in blocks(page) if language == "python"]
+    with ExitStack() as stack:
+        urls = {"url": database_url}
+        if any("(server: str)" in program for program in programs):
+            server = stack.enter_context(serving(PLANSTORE_DATABASE_URL=database_url))
+            urls["server"] = server.url
+        for program in programs:
             names: dict[str, Any] = {}
             exec(compile(program, page.name, "exec"), names)
-            *_, main = filter(inspect.iscoroutinefunction, names.values())
-            await asyncio.wait_for(main(database_url), PATIENCE)
+            *_, main = filter(inspect.isfunction, names.values())
+            (asked_for,) = inspect.signature(main).parameters
+            if inspect.iscoroutinefunction(main):
+                await asyncio.wait_for(main(urls[asked_for]), PATIENCE)
+            else:
+                main(urls[asked_for])
             assert capsys.readouterr().out.splitlines() == _PRINTED.findall(program)
 
 

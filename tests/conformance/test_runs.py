@@ -40,7 +40,7 @@ async def test_a_claim_hands_over_all_that_a_worker_needs(
 async def test_a_run_that_fails_is_tried_again_and_one_that_is_released_not_counted(
     store: PlanStore,
 ) -> None:
-    plan = await plan_of(store, retry_policy={"max_retries": 1, "delay_seconds": 0})
+    plan = await plan_of(store, retry_policy={"max_retries": 1})
     await task_of(store, plan)
     (packet,) = await claim(store, plan=plan)
     assert (await release(store, packet)).status == S.PENDING
@@ -106,9 +106,10 @@ async def test_who_reports_may_wait_for_the_next(store: PlanStore, library: Plan
     waits = ClaimRequest(worker_id="w1", plan_id=plan.id, wait_seconds=20)
     report = Completion(fencing_token=packet.fencing_token, claim_next=waits)
     async with asyncio.TaskGroup() as group:
-        reporting = group.create_task(store.complete_task(packet.id, report))
-        while (await library.get_task(packet.id)).status != S.COMPLETED:
-            await asyncio.sleep(0.01)
+        async with library.stream_events(plan_id=plan.id, event_types=["task.completed"]) as stream:
+            reporting = group.create_task(store.complete_task(packet.id, report))
+            async for _ in stream:
+                break
         await task_of(library, plan, name="next")
     ended = reporting.result()
     assert (ended.id, ended.status) == (packet.id, S.COMPLETED)

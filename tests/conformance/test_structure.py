@@ -8,11 +8,13 @@ from planstore.models import Condition, DependenciesUpdate
 from planstore.models.revision import (
     AddTask,
     ChangeTask,
+    Operation,
     RemoveTask,
     ReorderTasks,
     RevisionDraft,
     WantedTasks,
 )
+from planstore.models.task import TaskBatch
 from tests.arranging import plan_of, task_of
 
 if TYPE_CHECKING:
@@ -40,32 +42,34 @@ async def test_what_a_task_needs_is_set_added_and_taken_away(
 async def test_a_plan_is_changed_while_it_runs_and_tells_what_differs(
     store: PlanStore, library: PlanStore
 ) -> None:
-    plan = await plan_of(store, tasks=[{"name": name, "description": name} for name in "abc"])
-    operations = [
+    plan = await plan_of(store)
+    batch = {"plan_id": plan.id, "tasks": [{"name": name, "description": name} for name in "abc"]}
+    await store.create_tasks(TaskBatch.model_validate(batch))
+    operations: list[Operation] = [
         AddTask.model_validate({"task": {"name": "d", "description": "d"}}),
         ChangeTask.model_validate({"task": "a", "set": {"priority": 3}}),
         RemoveTask(task="b"),
         ReorderTasks.model_validate({"order": ["d", ["c"]]}),
     ]
-    draft = RevisionDraft(operations=operations, expected_revision=1, by="me", reason="why not")
+    draft = RevisionDraft(operations=operations, expected_revision=2, by="me", reason="why not")
     planned = await store.revise_plan(plan.id, draft.model_copy(update={"dry_run": True}))
     assert not planned.applied
     answer = await store.revise_plan(plan.id, draft)
-    assert ([each.name for each in answer.added], answer.revision) == (["d"], 2)
+    assert ([each.name for each in answer.added], answer.revision) == (["d"], 3)
 
     wanted = WantedTasks.model_validate({"tasks": [{"name": "c"}, {"name": "a", "priority": 1}]})
     assert [each.name for each in (await store.set_tasks(plan.id, wanted)).removed] == ["d"]
 
     page = await store.list_revisions(plan.id, limit=2)
-    assert [each.revision for each in page] == [3, 2]
-    (first,) = await store.list_revisions(plan.id, limit=2, cursor=page.next_cursor)
-    assert first.revision == 1
-    second = await store.get_revision(plan.id, 2)
-    assert (second.by, second.reason) == ("me", "why not")
-    assert second == await library.get_revision(plan.id, 2)
-    there = await store.compare_revisions(plan.id, from_revision=1, to_revision=3)
-    assert there == await library.compare_revisions(plan.id, from_revision=1, to_revision=3)
-    assert there != await store.compare_revisions(plan.id, from_revision=3, to_revision=1)
+    assert [each.revision for each in page] == [4, 3]
+    page = await store.list_revisions(plan.id, limit=2, cursor=page.next_cursor)
+    assert [each.revision for each in page] == [2, 1]
+    third = await store.get_revision(plan.id, 3)
+    assert (third.by, third.reason) == ("me", "why not")
+    assert third == await library.get_revision(plan.id, 3)
+    there = await store.compare_revisions(plan.id, from_revision=2, to_revision=4)
+    assert there == await library.compare_revisions(plan.id, from_revision=2, to_revision=4)
+    assert there != await store.compare_revisions(plan.id, from_revision=4, to_revision=2)
 
 
 async def test_a_plan_says_how_it_gets_on(store: PlanStore, library: PlanStore) -> None:

@@ -356,6 +356,7 @@ async def test_events_of_before_a_field_was_there_tell_what_it_would_be(
     assert await store.list_tasks(plan_id=plan.id, at=now) == [tasks["a"]]
     (planned,) = (await store.get_revision(plan.id, 2)).tasks
     assert (planned.side_effects, planned.priority, planned.labels) == ("idempotent", 0, [])
+    await empty(database)  # these events fit the schemas of an earlier version
 
 
 async def test_revisions_say_who_why_when_and_how_much(store: PlanStore) -> None:

@@ -17,7 +17,12 @@ import httpx2
 from pydantic import ValidationError
 
 from planstore.client.call import GET
-from planstore.errors import IdempotencyInFlight, PlanStoreError, Unavailable
+from planstore.errors import (
+    IdempotencyInFlight,
+    MethodNotAllowed,
+    PlanStoreError,
+    Unavailable,
+)
 from planstore.models.idempotency import Idempotency
 from planstore.models.problem import Problem
 
@@ -30,8 +35,12 @@ T = TypeVar("T")
 Outcome = httpx2.Response | httpx2.RequestError
 """What comes of one attempt: a response, or that there was none."""
 
-_PASSING: Final = frozenset({429, 502, 503, 504})
+_TOO_MANY: Final = 429
+_PASSING: Final = frozenset({_TOO_MANY, 502, 503, 504})
 """The statuses of what may be otherwise soon."""
+
+_NOT_SENT: Final = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout)
+"""Failures before anything has reached the server."""
 
 _FIRST_PAUSE: Final = 0.1
 _LONGEST_PAUSE: Final = 5.0
@@ -53,6 +62,7 @@ class Attempts(Generic[T]):
         self._key = idempotency.key if idempotency is not None else None
         self._retrying = Retrying(access.retry_for if call.is_retried else 0.0)
         self._outcome: Outcome | None = None
+        self._may_be_done = False
 
     @property
     def request(self) -> dict[str, Any]:
@@ -77,6 +87,7 @@ class Attempts(Generic[T]):
     def pause_after(self, outcome: Outcome) -> float | None:
         """Return after how many seconds it is to be tried again; None where this is the end."""
         self._outcome = outcome
+        self._may_be_done |= _may_be_done(outcome)
         return self._retrying.pause_after(outcome)
 
     def answer(self) -> T:
@@ -87,10 +98,9 @@ class Attempts(Generic[T]):
         """
         outcome = self._outcome
         assert outcome is not None
-        if isinstance(outcome, httpx2.RequestError):
-            raise unreachable(outcome, self._access, key=self._key) from outcome
-        if not outcome.is_success:
-            raise refusal_in(outcome, self._access)
+        if isinstance(outcome, httpx2.RequestError) or not outcome.is_success:
+            unknown = self._key if self._may_be_done else None
+            raise refusal_in(outcome, self._access, unknown=unknown)
         try:
             return self._call.read(outcome)
         except ValidationError as error:
@@ -124,7 +134,7 @@ class Retrying:
         longest = min(_LONGEST_PAUSE, _FIRST_PAUSE * 2.0 ** min(self._failures, 10))
         self._failures += 1
         pause = _asked_for(outcome) + _RANDOM.uniform(0.0, longest)
-        return pause if now + pause <= self._until else None
+        return pause if now + pause < self._until else None
 
 
 def is_passing(outcome: Outcome) -> bool:
@@ -148,25 +158,43 @@ def _asked_for(outcome: Outcome) -> float:
     return max(0.0, (until.astimezone(UTC) - datetime.now(UTC)).total_seconds())
 
 
+def _may_be_done(outcome: Outcome) -> bool:
+    """Whether what was asked may have been done though it wasn't answered."""
+    if isinstance(outcome, httpx2.RequestError):
+        return not isinstance(outcome, _NOT_SENT)
+    return outcome.status_code in _PASSING and outcome.status_code != _TOO_MANY
+
+
 def _told(response: httpx2.Response) -> PlanStoreError | None:
     """Return the error that a response tells of; None where it isn't one of PlanStore's."""
     try:
-        return Problem.model_validate_json(response.content, extra="ignore").error
+        error = Problem.model_validate_json(response.content, extra="ignore").error
     except ValidationError:
         return None
+    if isinstance(error, MethodNotAllowed):
+        error.allowed = response.headers.get("Allow", "")
+    return error
 
 
-def refusal_in(response: httpx2.Response, access: Access) -> PlanStoreError:
-    """Return why the server, or what stands before it, didn't do it."""
-    told = _told(response)
-    if told is not None:
+def refusal_in(outcome: Outcome, access: Access, *, unknown: str | None = None) -> PlanStoreError:
+    """Return why it wasn't done, as the server or what stands before it says it.
+
+    ``unknown``: the key under which it may have been done all the same.
+    """
+    if isinstance(outcome, httpx2.RequestError):
+        why = f"doesn't answer: {str(outcome) or type(outcome).__name__}"
+    elif (told := _told(outcome)) is not None:
         return told
-    if response.status_code in _PASSING:
-        return Unavailable(
-            f"{access.where} answers {response.status_code}: what stands before the server "
-            "doesn't reach it, or there are too many requests; try again in a while"
-        )
-    return _foreign(response, access)
+    elif outcome.status_code in _PASSING:
+        why = f"can't be reached now: what stands before it answers {outcome.status_code}"
+    else:
+        return _foreign(outcome, access)
+    then = (
+        ""
+        if unknown is None
+        else f"; whether it was done isn't known: repeat it with the idempotency key {unknown!r}"
+    )
+    return Unavailable(f"the server at {access.where} {why}{then}")
 
 
 def _foreign(response: httpx2.Response, access: Access) -> PlanStoreError:
@@ -174,14 +202,3 @@ def _foreign(response: httpx2.Response, access: Access) -> PlanStoreError:
         f"{access.where} answers {response.status_code} to {response.request.method} "
         f"{response.request.url.path} with what PlanStore wouldn't: is it the right URL?"
     )
-
-
-def unreachable(error: httpx2.RequestError, access: Access, *, key: str | None) -> Unavailable:
-    """Return the error for a server that doesn't answer."""
-    why = str(error) or type(error).__name__
-    unknown = (
-        ""
-        if key is None or isinstance(error, (httpx2.ConnectError, httpx2.ConnectTimeout))
-        else f"; whether it was done isn't known: repeat it with the idempotency key {key!r}"
-    )
-    return Unavailable(f"the server at {access.where} doesn't answer: {why}{unknown}")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import httpx2
 
-from planstore.client.attempts import Retrying, refusal_in, unreachable
+from planstore.client.attempts import Retrying, refusal_in
 from planstore.models.event import Event, LoggedEvent
 
 if TYPE_CHECKING:
@@ -71,8 +71,6 @@ class Reading:
         if pause is not None:
             return pause
         self._retrying = Retrying(self._access.retry_for)
-        if isinstance(outcome, httpx2.RequestError):
-            raise unreachable(outcome, self._access, key=None) from outcome
         raise refusal_in(outcome, self._access)
 
 
