@@ -26,6 +26,7 @@ from planstore.models import TaskStatus as S
 from planstore.models.query import TaskFilter
 from planstore.models.revision import RevisionDraft
 from tests.arranging import moved, plan_of, set_to, task_of
+from tests.emptying import empty
 from tests.holder import claim, complete, fail, release, renew
 from tests.refusals import refused
 from tests.services.past import (
