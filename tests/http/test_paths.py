@@ -144,6 +144,8 @@ def test_the_documentation_lists_the_main_paths_and_no_alias(client: httpx2.Clie
     plan_verbs = ("expand", "start", "pause", "resume", "cancel", "retry")
     task_verbs = ("complete", "fail", "release", "skip", "retry", "reset")
     assert operations == {
+        "/schemas/": {"get"},
+        "/schemas/{schema_name}": {"get"},
         "/plans/": {"post", "get"},
         "/plans/bulk": {"post"},
         "/plans/{plan_id}": {"get", "patch", "delete"},

@@ -43,7 +43,7 @@ class Endpoint:
     answer: Any = None
     """The model of a success, or a list of it."""
     media_types: tuple[str, ...] = ()
-    """What a success may be beside JSON: texts."""
+    """What a success may be beside JSON: texts, or objects where it ends with `+json`."""
     body: type[BaseModel] | None = None
     other_bodies: tuple[type[BaseModel], ...] = ()
     """What a body may be instead."""
@@ -205,8 +205,10 @@ def _responses(endpoint: Endpoint) -> dict[int | str, dict[str, Any]]:
     if endpoint.answer is not None:
         success["model"] = endpoint.answer
     if endpoint.media_types:
-        text = {"schema": {"type": "string"}}
-        success["content"] = dict.fromkeys(endpoint.media_types, text)
+        success["content"] = {
+            each: {"schema": {"type": "object" if each.endswith("+json") else "string"}}
+            for each in endpoint.media_types
+        }
     problem = {"schema": {"$ref": "#/components/schemas/Problem"}}
     general = (401, 403, 422, 503, *((400, 413) if endpoint.body else ()))
     return {
