@@ -55,7 +55,12 @@ class Server:
 @asynccontextmanager
 async def planstore(database_url: str, **settings: str) -> AsyncGenerator[Server]:
     """Run PlanStore as its users do, but on any free port; ``settings`` without their prefix."""
-    given = {"DATABASE_URL": database_url, "POOL_SIZE": str(POOL_SIZE), **settings}
+    given = {
+        "DATABASE_URL": database_url,
+        "POOL_SIZE": str(POOL_SIZE),
+        "LOG_LEVEL": "warning",  # the bare app logs no requests either
+        **settings,
+    }
     command = ("planstore", "serve", "--port", "0", "--json")
     variables = {f"{PREFIX}{name}": text for name, text in given.items()}
     async with _running("planstore", command, variables) as server:

@@ -22,6 +22,7 @@ from planstore.db import Database
 from planstore.embedded import EmbeddedPostgres
 from planstore.migrations import migrate
 from planstore.services.plan_store import PlanStore
+from tests.payloads import assert_payloads_fit
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator
@@ -121,6 +122,9 @@ async def store(database_url: str) -> AsyncIterator[PlanStore]:
     """The store on a database of its own."""
     async with PlanStore.open(database_url, migrate=False) as store:
         yield store
+        # Its own way, since another one would cost each test some milliseconds.
+        async with store._database.connection() as conn:  # pyright: ignore[reportPrivateUsage] - see above
+            await assert_payloads_fit(conn)
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ from planstore.models import Plan, Task
 from planstore.models.history import NO_CHANGE, Event, Past, plan_of, task_of
 from planstore.sql.derivation import derive
 from planstore.sql.tasks.columns import TASK, TASKS
+from tests.payloads import assert_payload_fits
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -60,6 +61,7 @@ def told(events: Iterable[Event]) -> list[Past]:
     """Return the plans that the events add up to, each of which has to be a change."""
     pasts: dict[UUID, Past] = {}
     for event in events:
+        assert_payload_fits(event.event_type, event.payload)
         past = pasts.setdefault(event.plan_id, Past())
         before = _told_of(past, event)
         past.lay(event)

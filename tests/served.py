@@ -14,7 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+import asyncpg
 import httpx2
+
+from tests.payloads import assert_payloads_fit
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -89,8 +92,18 @@ def database_of(postgres: Postgres) -> Generator[str]:
     """Make a database, for what isn't async; it is dropped afterwards."""
     with asyncio.Runner() as runner:
         database = postgres.database()
-        yield runner.run(database.__aenter__())
+        url = runner.run(database.__aenter__())
+        yield url
+        runner.run(_assert_payloads_fit(url))
         runner.run(database.__aexit__(None, None, None))
+
+
+async def _assert_payloads_fit(url: str) -> None:
+    conn = await asyncpg.connect(url)
+    try:
+        await assert_payloads_fit(conn)
+    finally:
+        await conn.close()
 
 
 def refusal(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:

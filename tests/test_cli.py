@@ -43,6 +43,25 @@ def test_version_says_which_it_is() -> None:
     assert json.loads(planstore("version", "--json").stdout) == {"version": __version__}
 
 
+@pytest.mark.parametrize("argument", ["version", "--help"])
+def test_what_is_asked_first_imports_nothing_that_takes_long(argument: str) -> None:
+    program = (
+        "import sys; from planstore.cli import main; sys.argv = ['planstore', sys.argv[1]]\n"
+        "try: main()\n"
+        "finally: print(*sorted(sys.modules), file=sys.stderr)"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", program, argument],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+
+    slow = {"asyncio", "asyncpg", "fastapi", "httpx2", "planstore.models", "planstore.client"}
+    assert slow & {*ended.stderr.split()} == set()
+
+
 def test_openapi_prints_the_document_without_a_server() -> None:
     document = json.loads(planstore("openapi").stdout)
     assert document["info"]["version"] == __version__

@@ -5,10 +5,14 @@ from __future__ import annotations
 import inspect
 import re
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import pytest
+from typer.core import TyperGroup
+from typer.main import get_group
 
+from planstore.cli import app
+from planstore.models.payload import PAYLOADS
 from planstore.models.plan import PLAN_LIFECYCLE
 from planstore.models.task import TASK_LIFECYCLE
 from planstore.routers.bulk import BULK_ENDPOINTS
@@ -29,6 +33,9 @@ from planstore.routers.templates import TEMPLATE_ENDPOINTS
 from planstore.routers.webhooks import WEBHOOK_ENDPOINTS
 from planstore.services.plan_store import PlanStore
 from tools.write_docs import DOCS, PAGES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 ROOT: Final = Path(__file__).parent.parent
 SQL: Final = ROOT / "src/planstore/sql"
@@ -122,6 +129,7 @@ def test_every_type_of_event_is_described() -> None:
     for path in SQL.rglob("*.py"):
         written |= set(re.findall(r"'((?:plan|task)\.[a-z_]+)'", path.read_text("utf-8")))
     assert written - set(ticked(page("events.md"))) == set()
+    assert written == PAYLOADS.keys()
 
 
 def test_every_method_of_the_store_is_described() -> None:
@@ -132,3 +140,17 @@ def test_every_method_of_the_store_is_described() -> None:
     }
     described = {each.partition("(")[0] for each in ticked(page("python.md"))}
     assert methods - described == set()
+
+
+def test_every_command_is_described() -> None:
+    described = {" ".join(each.split()[1:]) for each in ticked(page("command-line.md"))}
+    described = {re.sub(r" [\[A-Z].*", "", each) for each in described}
+    assert {*commands(get_group(app), ())} - described == set()
+
+
+def commands(group: TyperGroup, path: tuple[str, ...]) -> Iterable[str]:
+    for name, command in group.commands.items():
+        if isinstance(command, TyperGroup):
+            yield from commands(command, (*path, name))
+        else:
+            yield " ".join((*path, name))

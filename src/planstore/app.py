@@ -27,6 +27,7 @@ from planstore.routers.insight import INSIGHT_ENDPOINTS
 from planstore.routers.metrics import METRICS_ENDPOINTS
 from planstore.routers.plans import PLAN_ENDPOINTS
 from planstore.routers.porting import PORTING_ENDPOINTS
+from planstore.routers.request_log import RequestLog
 from planstore.routers.revisions import REVISION_ENDPOINTS
 from planstore.routers.schemas import SCHEMA_ENDPOINTS
 from planstore.routers.statistics import STATISTICS_ENDPOINTS
@@ -111,11 +112,20 @@ def create_app(
             CORSMiddleware,
             allow_origins=sorted(admission.allowed_origins),
             allow_methods=["GET", "POST", "PUT", "PATCH", "DELETE"],
-            allow_headers=["Authorization", "Content-Type", "If-None-Match", "X-API-Key", *HEADERS],
-            expose_headers=["ETag", "Link"],
+            allow_headers=[
+                "Authorization",
+                "Content-Type",
+                "If-None-Match",
+                "X-API-Key",
+                "X-Request-ID",
+                *HEADERS,
+            ],
+            expose_headers=["ETag", "Link", "X-Request-ID"],
         )
     if metrics is not None:
         app.add_middleware(metrics.measured)
+    # Around all of it, also around what answers the errors that nobody foresaw.
+    app.middleware_stack = RequestLog(app.build_middleware_stack())
     plain = app.openapi
 
     def openapi() -> dict[str, Any]:

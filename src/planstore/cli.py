@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import logging
 import sys
 from dataclasses import asdict
 from functools import partial
@@ -15,6 +14,9 @@ from uuid import UUID
 import typer
 
 from planstore import __version__
+from planstore.commands import events, plan, task
+from planstore.commands.server import DEFAULT_URL
+from planstore.commands.verbs import AsJson, Forgiving
 from planstore.errors import PlanStoreError
 
 if TYPE_CHECKING:
@@ -25,19 +27,18 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     name="planstore",
+    cls=Forgiving,
     help="The execution plans of AI agents as data, on one ordinary PostgreSQL.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
 )
 
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 DataDir = Annotated[
     Path | None,
     typer.Option(help="Where the embedded PostgreSQL keeps its data.", show_default=False),
 ]
 
-DEFAULT_URL: Final = "http://localhost:8011"
 # The names of `ImportFormat` and `ExportFormat`, whose module takes long to import.
 ImportName = Literal["llm", "taskmaster", "markdown", "wfformat", "planstore"]
 ExportName = Literal["json", "markdown", "mermaid", "dot"]
@@ -59,6 +60,11 @@ def main() -> None:
         sys.exit(EXIT_FAILURE)
 
 
+app.add_typer(plan.app, name="plan")
+app.add_typer(task.app, name="task")
+app.add_typer(events.app, name="events")
+
+
 @app.command()
 def serve(
     *,
@@ -76,17 +82,14 @@ def serve(
 ) -> None:
     """Serve the HTTP API, with an embedded PostgreSQL unless PLANSTORE_DATABASE_URL is set."""
     # Each command imports what it needs, so that help and version answer at once.
+    from planstore import logs
     from planstore.serve import serve as serve_until_told
     from planstore.settings import read_settings
 
-    logging.basicConfig(
-        level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
-    )
-    # The driver traces every attempt to reach a database that is away; /health/ready says so.
-    logging.getLogger("asyncpg").setLevel(logging.ERROR)
     settings = read_settings(
         host=host, port=port, data_dir=data_dir, allow_anonymous=allow_anonymous or None
     )
+    logs.set_up(level=settings.log_level, form=settings.log_format)
     serve_until_told(settings, announce=_print_json if as_json else _print_welcome)
 
 
@@ -149,6 +152,8 @@ def migrate(
     if sql:
         typer.echo(migrations.script(), nl=False)
         return
+    import asyncio
+
     applied = asyncio.run(_with_database(migrations.migrate, data_dir))
     if as_json:
         typer.echo(json.dumps([{"version": each.version, "name": each.name} for each in applied]))
@@ -178,6 +183,8 @@ async def _with_database(work: Any, data_dir: Path | None, *, is_there: bool = F
 @app.command()
 def doctor(*, data_dir: DataDir = None, as_json: AsJson = False) -> None:
     """Check the database, its schema and what must always hold; changes nothing."""
+    import asyncio
+
     report = asyncio.run(_with_database(_examine, data_dir, is_there=True))
     if as_json:
         typer.echo(json.dumps(report))
@@ -225,6 +232,8 @@ def prune(
     as_json: AsJson = False,
 ) -> None:
     """Remove old events, and plans that ended long ago, as the settings have it."""
+    import asyncio
+
     pruned = asyncio.run(_with_database(partial(_prune, is_dry=dry_run), data_dir, is_there=True))
     if as_json:
         typer.echo(json.dumps({**asdict(pruned), "dry_run": dry_run}))

@@ -92,6 +92,8 @@ def temporary_server() -> Generator[str]:
         # PostgreSQL refuses to run as root and then runs as another user, who must get there.
         Path(directory).chmod(0o755)
         command = [sys.executable, "-m", "planstore", "serve", "--port", "0", "--json"]
+        # Nobody reads its log, unless it doesn't come up.
+        own["PLANSTORE_LOG_LEVEL"] = "warning"
         with subprocess.Popen(  # noqa: S603 - our own program
             [*command, "--data-dir", f"{directory}/data"],
             env=own,

@@ -19,6 +19,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from planstore.app import create_app
 from planstore.embedded import EmbeddedPostgres, default_data_dir
 from planstore.errors import MalformedRequest, PlanStoreError, SetupError
+from planstore.logs import on_loop_error
 from planstore.mcp_app import McpApp
 from planstore.metrics import Metrics
 from planstore.models.fields import Limits
@@ -216,6 +217,7 @@ async def _serve(
     postgres: EmbeddedPostgres | None,
     started: Callable[[str], None],
 ) -> None:
+    asyncio.get_running_loop().set_exception_handler(on_loop_error)
     limits = Limits(
         steps=settings.max_steps,
         description=settings.max_description,

@@ -13,6 +13,7 @@ from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from planstore.errors import SetupError
+from planstore.logs import LogFormat, LogLevel
 from planstore.models.retention import Kept
 
 PREFIX: Final = "PLANSTORE_"
@@ -76,6 +77,16 @@ class Settings(BaseSettings):
     """How long the events of a plan that has ended are kept, since its last one; 0 keeps them."""
     plans_kept_days: Annotated[int, Field(ge=0, le=36_500)] = 0
     """How long a plan that has ended is kept, since anything has happened to it; 0 keeps it."""
+
+    log_level: LogLevel = "info"
+    """How much is logged: `debug`, `info` (a line for each request), `warning` or `error`."""
+    log_format: LogFormat = "auto"
+    """How it is written: `human`, `json`, or `auto`: human on a terminal, JSON elsewhere."""
+
+    @field_validator("log_level", "log_format", mode="before")
+    @classmethod
+    def _lower(cls, value: Any) -> Any:
+        return value.lower() if isinstance(value, str) else value
 
     @field_validator("allowed_origins", "allowed_hosts", mode="before")
     @classmethod

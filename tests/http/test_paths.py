@@ -145,12 +145,12 @@ def test_the_documentation_lists_the_main_paths_and_no_alias(client: httpx2.Clie
     plan_verbs = ("expand", "start", "pause", "resume", "cancel", "retry")
     task_verbs = ("complete", "fail", "release", "skip", "retry", "reset", "approve", "reject")
     assert operations == {
+        "/schemas/": {"get"},
+        "/schemas/{schema_name}": {"get"},
         "/plans/": {"post", "get"},
         "/plans/bulk": {"post"},
         "/plans/import": {"post"},
         "/plans/{plan_id}/export": {"get"},
-        "/schemas/": {"get"},
-        "/schemas/{name}": {"get"},
         "/plans/{plan_id}": {"get", "patch", "delete"},
         **{f"/plans/{{plan_id}}/{verb}": {"post"} for verb in plan_verbs},
         **{f"/plans/{{plan_id}}/{view}": {"get"} for view in ("progress", "graph", "explain")},

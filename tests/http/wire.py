@@ -27,7 +27,9 @@ def problem_of(response: httpx2.Response, status: int, code: str) -> Json:
     assert response.headers["Content-Type"] == "application/problem+json", response.text
     problem = response.json()
     assert (response.status_code, problem["code"]) == (status, code), response.text
-    assert list(problem) == ["type", "title", "status", "code", "detail", "errors"]
+    # Where the service is at fault, its log says more of the request.
+    logged = ["request_id"] if status >= 500 and "X-Request-ID" in response.headers else []
+    assert list(problem) == ["type", "title", "status", "code", "detail", "errors", *logged]
     assert problem["type"] == "about:blank"
     assert problem["status"] == status
     assert problem["title"] == ERRORS_BY_CODE[code].title

@@ -37,9 +37,11 @@ class Problem(Record):
     """What went wrong, with which object, what it is now and what is allowed."""
     errors: list[ProblemFault] = Field(default_factory=list[ProblemFault])
     """Every fault of the request at once, where the request is at fault."""
+    request_id: str | None = None
+    """Where the service is at fault: by what its log is to be searched."""
 
     @classmethod
-    def of(cls, error: PlanStoreError, *, status: int) -> Self:
+    def of(cls, error: PlanStoreError, *, status: int, request_id: str | None = None) -> Self:
         """Return the problem that tells of an error."""
         return cls(
             title=error.title,
@@ -47,6 +49,7 @@ class Problem(Record):
             code=error.code,
             detail=error.detail,
             errors=[ProblemFault(pointer=f.pointer, detail=f.detail) for f in error.faults],
+            request_id=request_id,
         )
 
     @property

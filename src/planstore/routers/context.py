@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from starlette.requests import Request
+    from starlette.types import Scope
 
     from planstore.services.plan_store import PlanStore
 
@@ -36,3 +37,9 @@ def context_of(request: Request) -> Context:
     context = request.app.state.context
     assert isinstance(context, Context)
     return context
+
+
+def route_of(scope: Scope) -> str | None:
+    """Return the route that a request was led to, as in `/plans/{plan_id}`; None: to none."""
+    path: str | None = getattr(scope.get("route"), "path", None)
+    return path and (path.rstrip("/") or "/")

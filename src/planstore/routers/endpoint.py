@@ -15,6 +15,7 @@ from starlette.requests import Request
 from starlette.routing import BaseRoute, Match
 
 from planstore.models.idempotency import KEY
+from planstore.models.schemas import SCHEMAS
 from planstore.models.template import TEMPLATE_NAME
 from planstore.routers.problems import PROBLEM_JSON, not_allowed
 
@@ -45,7 +46,7 @@ class Endpoint:
     also_status: int | None = None
     """Another status of a success, with the same answer."""
     media_types: tuple[str, ...] = ()
-    """What a success may be beside JSON: texts."""
+    """What a success may be beside JSON: texts, or objects where it ends with `+json`."""
     body: type[BaseModel] | None = None
     other_bodies: tuple[type[BaseModel], ...] = ()
     """What a body may be instead."""
@@ -81,6 +82,7 @@ _PARTS = {
     "revision": _NUMBER,
     "version": _NUMBER,
     "name": {"type": "string", "pattern": TEMPLATE_NAME},
+    "schema_name": {"type": "string", "enum": sorted(SCHEMAS)},
 }
 """What stands for a parameter in a path, unless it is an id."""
 
@@ -213,8 +215,10 @@ def _responses(endpoint: Endpoint) -> dict[int | str, dict[str, Any]]:
     if endpoint.answer is not None:
         success["model"] = endpoint.answer
     if endpoint.media_types:
-        text = {"schema": {"type": "string"}}
-        success["content"] = dict.fromkeys(endpoint.media_types, text)
+        success["content"] = {
+            each: {"schema": {"type": "object" if each.endswith("+json") else "string"}}
+            for each in endpoint.media_types
+        }
     problem = {"schema": {"$ref": "#/components/schemas/Problem"}}
     has_body = endpoint.body is not None or endpoint.takes_file
     general = (401, 403, 422, 503, *((400, 413) if has_body else ()))

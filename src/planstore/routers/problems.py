@@ -12,8 +12,9 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.routing import Match
 
-from planstore import errors
+from planstore import errors, logs
 from planstore.models.problem import Problem
+from planstore.routers.context import route_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -54,8 +55,14 @@ def status_of(kind: type[errors.PlanStoreError]) -> int:
 def problem_response(error: errors.PlanStoreError) -> Response:
     """Say an error in HTTP."""
     status = status_of(type(error))
-    problem = to_json(Problem.of(error, status=status))
-    return Response(problem, status, headers=_headers(error, status), media_type=PROBLEM_JSON)
+    of_log = logs.bound("request_id") if status >= HTTPStatus.INTERNAL_SERVER_ERROR else None
+    problem = Problem.of(error, status=status, request_id=of_log)
+    return Response(
+        to_json(problem, exclude_none=True),
+        status,
+        headers=_headers(error, status),
+        media_type=PROBLEM_JSON,
+    )
 
 
 def _headers(error: errors.PlanStoreError, status: int) -> dict[str, str]:
@@ -108,7 +115,7 @@ async def _on_disconnect(_: Request, __: Exception) -> Response:
 
 async def _on_anything_else(request: Request, error: Exception) -> Response:
     # The text of an unforeseen error may hold anything, so it goes to the log alone.
-    logger.error("%s %s failed", request.method, request.url.path, exc_info=error)
+    logger.error("%s %s failed", request.method, route_of(request.scope), exc_info=error)
     return problem_response(
         errors.PlanStoreError("Something went wrong inside PlanStore; its log says more.")
     )

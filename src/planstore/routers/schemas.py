@@ -1,72 +1,61 @@
-"""The routes of the JSON Schemas of what is exchanged with others."""
+"""The routes of JSON Schemas: what events hold, and what else can be checked before it is sent."""
 
 from __future__ import annotations
 
-from functools import cache
-from typing import TYPE_CHECKING, Any, Final
+import difflib
+from typing import Final
 
 from pydantic_core import to_json
 from starlette.requests import Request
 from starlette.responses import Response
 
 from planstore.errors import NotFound
-from planstore.models.fields import shortened
-from planstore.models.intake import AnsweredPlan, Imported, PortedFile
-from planstore.models.plan import Plan, PlanCreate
-from planstore.models.task import Task, TaskCreate
-from planstore.routers import reading
+from planstore.models.fields import shown
+from planstore.models.schemas import SCHEMAS, SchemaEntry, schema_of
+from planstore.routers import answering, reading
 from planstore.routers.endpoint import Endpoint
 from planstore.routers.reading import NoQuery
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from pydantic import BaseModel
-
-_DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
-
-SCHEMAS: Final[Mapping[str, type[BaseModel]]] = {
-    "plan": AnsweredPlan,
-    "planstore": PortedFile,
-    "imported": Imported,
-    "plan-object": Plan,
-    "plan-create": PlanCreate,
-    "task-object": Task,
-    "task-create": TaskCreate,
-}
-"""By name: `plan` is what a language model is to answer, `planstore` what an export is."""
+_MEDIA_TYPE: Final = "application/schema+json"
 
 
 async def list_schemas(request: Request) -> Response:
-    """List the names of the schemas."""
+    """List all JSON Schemas by name."""
     reading.parse_query(request, NoQuery)
-    return Response(to_json(sorted(SCHEMAS)), media_type="application/json")
+    return answering.array(
+        [
+            SchemaEntry(
+                name=name, url=_url(request, name), description=schema_of(name)["description"]
+            )
+            for name in sorted(SCHEMAS)
+        ]
+    )
 
 
 async def get_schema(request: Request) -> Response:
-    """Get a JSON Schema by its name; `plan` is the one to hand to a language model."""
+    """Answer a JSON Schema (2020-12), such as that of the payload of `task.completed`."""
     reading.parse_query(request, NoQuery)
-    name = request.path_params["name"]
+    name: str = request.path_params["schema_name"]
     if name not in SCHEMAS:
-        known = ", ".join(SCHEMAS)
-        raise NotFound(f"there is no schema {shortened(name)!r}; known are: {known}")
-    return Response(_schema(name), media_type="application/schema+json")
+        near = difflib.get_close_matches(name, list(SCHEMAS), n=1)
+        hint = f"; did you mean {near[0]}?" if near else "; GET /schemas/ lists what there is"
+        raise NotFound(f"there is no schema {shown(name)}{hint}")
+    schema = {"$id": _url(request, name), **schema_of(name)}
+    return Response(to_json(schema), media_type=_MEDIA_TYPE)
 
 
-@cache
-def _schema(name: str) -> bytes:
-    schema: dict[str, Any] = {"$schema": _DIALECT, **SCHEMAS[name].model_json_schema()}
-    return to_json(schema)
+def _url(request: Request, name: str) -> str:
+    return f"{request.base_url}schemas/{name}"
 
 
 SCHEMA_ENDPOINTS: Final = (
-    Endpoint("GET", "/schemas/", list_schemas, tag="schemas", answer=list[str]),
+    Endpoint("GET", "/schemas/", list_schemas, tag="schemas", answer=list[SchemaEntry]),
     Endpoint(
         "GET",
-        "/schemas/{name}",
+        "/schemas/{schema_name}",
         get_schema,
         tag="schemas",
-        media_types=("application/schema+json",),
+        media_types=(_MEDIA_TYPE,),
         refusals=(404,),
     ),
 )

@@ -11,6 +11,7 @@ import asyncio
 import logging
 from collections import deque
 from contextlib import asynccontextmanager
+from contextvars import Context
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, TypeVar
 
@@ -287,7 +288,8 @@ class Feed:
         if self._is_stopped:
             stream.end()
         elif self._reading is None or self._reading.done():
-            self._reading = asyncio.create_task(self._read())
+            # It goes on after the request in which it begins.
+            self._reading = asyncio.create_task(self._read(), context=Context())
         try:
             yield stream
         finally:

@@ -12,6 +12,7 @@ import asyncio
 import logging
 from collections import deque
 from contextlib import suppress
+from contextvars import Context
 from typing import TYPE_CHECKING, Final
 
 from planstore.errors import PlanStoreError
@@ -76,7 +77,8 @@ class Wakeups:
         """Say that a task has become ready, or will at a time that nobody knew of."""
         self._wake_all()
         if not self._chores:
-            self._chores.append(asyncio.create_task(self._notify()))
+            # It goes on after the request in which it begins, as the listener does.
+            self._chores.append(asyncio.create_task(self._notify(), context=Context()))
         self._unsent.set()
 
     def wake_next(self, shape: Hashable) -> None:
@@ -91,7 +93,7 @@ class Wakeups:
     async def wait(self, shape: Hashable, *, since: int, at_most: float) -> None:
         """Wait until a hint comes that is newer than ``since``, or for ``at_most`` seconds."""
         if self._listener is None:
-            self._listener = asyncio.create_task(self._listen())
+            self._listener = asyncio.create_task(self._listen(), context=Context())
         if self._hints != since:
             return
         waiter = asyncio.get_running_loop().create_future()
