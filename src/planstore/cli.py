@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import sys
 from dataclasses import asdict
@@ -15,7 +14,7 @@ import typer
 
 from planstore import __version__
 from planstore.commands import events, plan, task
-from planstore.commands.server import DEFAULT_URL
+from planstore.commands.address import DEFAULT_URL
 from planstore.commands.verbs import AsJson, Forgiving
 from planstore.errors import PlanStoreError
 
@@ -127,6 +126,8 @@ def mcp(
     ] = None,
 ) -> None:
     """Serve a language model's tools over standard input and output (MCP)."""
+    import asyncio
+
     from planstore.client import AsyncPlanStoreClient
     from planstore.mcp_server import serve_stdio
 

@@ -10,15 +10,13 @@ import httpx2
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeElapsedColumn
 
+from planstore.commands.address import DEFAULT_URL
 from planstore.errors import ERRORS_BY_CODE, Fault, PlanStoreError, Unavailable
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
     from pathlib import Path
     from uuid import UUID
-
-URL: Final = "http://localhost:8011"
-"""Where a server is looked for unless PLANSTORE_URL says otherwise."""
 
 _CHUNK: Final = 256 * 1024
 _CONNECT_PATIENCE: Final = 10.0
@@ -82,7 +80,7 @@ def _bar() -> Progress:
 
 @contextmanager
 def _client() -> Generator[httpx2.Client]:
-    url = os.environ.get("PLANSTORE_URL") or URL
+    url = os.environ.get("PLANSTORE_URL") or DEFAULT_URL
     key = os.environ.get("PLANSTORE_API_KEY", "").strip()
     # A server takes as long over a large file as it takes.
     timeout = httpx2.Timeout(None, connect=_CONNECT_PATIENCE)

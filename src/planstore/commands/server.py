@@ -11,6 +11,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import from_json, to_json
 
 from planstore.client import PlanStoreClient
+from planstore.commands.address import DEFAULT_URL
 from planstore.errors import Fault, InvalidInput, MalformedBody
 
 if TYPE_CHECKING:
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
 
 M = TypeVar("M", bound=BaseModel)
 
-DEFAULT_URL: Final = "http://localhost:8011"
 
 _PATIENCE: Final = 2.0
 """Seconds for which a server that isn't there is asked again: somebody sits and waits."""
