@@ -7,13 +7,12 @@ import sys
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
-from uuid import UUID
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
 from planstore import __version__
-from planstore.commands import events, plan, task
+from planstore.commands import events, mcp, plan, porting, stats, task, template
 from planstore.commands.address import DEFAULT_URL
 from planstore.commands.verbs import AsJson, Forgiving
 from planstore.errors import PlanStoreError
@@ -38,12 +37,6 @@ DataDir = Annotated[
     typer.Option(help="Where the embedded PostgreSQL keeps its data.", show_default=False),
 ]
 
-# The names of `ImportFormat` and `ExportFormat`, whose module takes long to import.
-ImportName = Literal["llm", "taskmaster", "markdown", "wfformat", "planstore"]
-ExportName = Literal["json", "markdown", "mermaid", "dot"]
-
-PlanId = Annotated[UUID, typer.Argument(help="The plan.")]
-
 EXIT_FAILURE: Final = 1
 
 
@@ -61,7 +54,10 @@ def main() -> None:
 
 app.add_typer(plan.app, name="plan")
 app.add_typer(task.app, name="task")
+app.add_typer(template.app, name="template")
 app.add_typer(events.app, name="events")
+for each in (stats, porting, mcp):
+    app.add_typer(each.app)
 
 
 @app.command()
@@ -115,27 +111,6 @@ def _print_welcome(listening: Listening) -> None:
     if not listening.asks_for_key:
         console.print(f"    open {url}/docs")
     console.print("  Ctrl-C stops it.", style="dim")
-
-
-@app.command()
-def mcp(
-    *,
-    url: Annotated[str, typer.Option(envvar="PLANSTORE_URL", help="The server.")] = DEFAULT_URL,
-    api_key: Annotated[
-        str | None, typer.Option(envvar="PLANSTORE_API_KEY", help="Its key.", show_default=False)
-    ] = None,
-) -> None:
-    """Serve a language model's tools over standard input and output (MCP)."""
-    import asyncio
-
-    from planstore.client import AsyncPlanStoreClient
-    from planstore.mcp_server import serve_stdio
-
-    async def work() -> None:
-        async with AsyncPlanStoreClient.open(url, api_key=api_key) as store:
-            await serve_stdio(store)
-
-    asyncio.run(work())
 
 
 @app.command()
@@ -252,70 +227,13 @@ async def _prune(database: Database, *, is_dry: bool) -> Pruned:
     return await (pruning.preview if is_dry else pruning.prune)(database, read_settings().kept)
 
 
-@app.command("import")
-def import_plan(
-    file: Annotated[
-        Path, typer.Argument(exists=True, dir_okay=False, readable=True, help="What to read.")
-    ],
-    *,
-    kind: Annotated[
-        ImportName | None,
-        typer.Option(
-            "--format",
-            help="How the file tells of the plan.",
-            show_default="markdown for *.md, else planstore",
-        ),
-    ] = None,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Say what would come of it; make nothing.")
-    ] = False,
-    active: Annotated[
-        bool, typer.Option("--active", help="Have the plan carried out at once.")
-    ] = False,
-    as_json: AsJson = False,
-) -> None:
-    """Make a plan of a file, on the server at PLANSTORE_URL."""
-    from planstore.transfer import send
-
-    if kind is None:
-        is_markdown = file.suffix.lower() in {".md", ".markdown"}
-        kind = "markdown" if is_markdown else "planstore"
-    imported = send(file, kind, dry_run=dry_run, status="active" if active else None)
-    if as_json:
-        typer.echo(json.dumps(imported))
-        return
-    what = "{tasks} tasks, {dependencies} dependencies, {finished} finished".format(**imported)
-    typer.echo(f"would make: {what}" if dry_run else f"made {imported['plan']['id']}: {what}")
-
-
-@app.command("export")
-def export_plan(
-    plan_id: PlanId,
-    *,
-    kind: Annotated[ExportName, typer.Option("--format", help="How to tell of it.")] = "json",
-    output: Annotated[
-        Path | None, typer.Option(help="The file to write.", show_default="standard output")
-    ] = None,
-) -> None:
-    """Write a plan of the server at PLANSTORE_URL as one file."""
-    from planstore.transfer import fetch
-
-    if output is None:
-        fetch(plan_id, kind, sys.stdout.buffer)
-        return
-    with output.open("wb") as file:
-        fetch(plan_id, kind, file)
-
-
 @app.command()
 def worker(
     *,
     name: Annotated[
         str, typer.Argument(metavar="MODULE:NAME", help="The worker, such as tasks:worker.")
     ],
-    url: Annotated[
-        str, typer.Option(help="The server.", envvar="PLANSTORE_URL")
-    ] = "http://localhost:8011",
+    url: Annotated[str, typer.Option(envvar="PLANSTORE_URL", help="The server.")] = DEFAULT_URL,
     database: Annotated[
         bool, typer.Option("--database", help="Use the database itself, as `serve` would.")
     ] = False,

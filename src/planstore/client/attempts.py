@@ -78,7 +78,7 @@ class Attempts(Generic[T]):
         return {
             "method": call.method,
             "url": call.path,
-            "params": {name: value for name, value in call.query.items() if value is not None},
+            "params": call.params,
             "content": call.content,
             "headers": headers,
             "timeout": self._access.timeouts(read=self._access.timeout + call.wait),

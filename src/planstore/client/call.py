@@ -50,6 +50,11 @@ class Call(Generic[T]):
     """What is to be asked next, of an answer that isn't whole."""
 
     @property
+    def params(self) -> dict[str, Any]:
+        """The query as it is sent."""
+        return {name: value for name, value in self.query.items() if value is not None}
+
+    @property
     def content(self) -> bytes | None:
         """The body: what was given of it, so that a server that is older may know it all."""
         return self.file or (self.body and self.body.model_dump_json(exclude_unset=True).encode())
@@ -130,7 +135,7 @@ def asked(found: BaseModel | None) -> dict[str, Any]:
     """Return a filter as a query has it."""
     if found is None:
         return {}
-    query = found.model_dump(mode="json", exclude_none=True)
+    query = found.model_dump(mode="json", by_alias=True, exclude_none=True)
     if "metadata" in query:
         query["metadata"] = [_JSON.dump_json(each).decode() for each in query["metadata"]]
     return query

@@ -58,10 +58,11 @@ def create(
     if expand:
         given["expand"] = True
     with server() as client:
-        _tell(client.create_plan(checked(PlanCreate, given)), as_json=as_json)
+        tell(client.create_plan(checked(PlanCreate, given)), as_json=as_json)
 
 
-def _tell(plan: Plan, *, as_json: bool) -> None:
+def tell(plan: Plan, *, as_json: bool) -> None:
+    """Print where a plan stands."""
     from planstore.commands import rendering
 
     if as_json:
@@ -158,7 +159,7 @@ def _do(said: str, verb: Callable[[PlanStoreClient, UUID], Plan], *, as_json: bo
     from planstore.commands.server import server
 
     with server() as client:
-        _tell(verb(client, plan_id(client, said)), as_json=as_json)
+        tell(verb(client, plan_id(client, said)), as_json=as_json)
 
 
 @app.command()

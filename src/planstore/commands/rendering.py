@@ -102,6 +102,21 @@ def for_long(span: timedelta) -> str:
     return f"{seconds}s"
 
 
+def brief(seconds: float | None) -> str:
+    """Return how long something took, such as `12ms` or `1.5m`; empty where that isn't known."""
+    if seconds is None:
+        return ""
+    for length, unit in ((86_400, "d"), (3_600, "h"), (60, "m"), (1, "s")):
+        if seconds >= length:
+            return f"{seconds / length:.3g}{unit}"
+    return f"{seconds * 1_000:.0f}ms"
+
+
+def percent(share: float | None) -> str:
+    """Return a share, such as `99.5 %`; empty where there is none."""
+    return "" if share is None else f"{share * 100:.4g} %"
+
+
 def one_line(text: str) -> Text:
     """Return a text that a client gave, on one line and without anything that moves the cursor."""
     return Text(" ".join("".join(c if c.isprintable() else " " for c in text).split()))

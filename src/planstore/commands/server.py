@@ -12,7 +12,8 @@ from pydantic_core import from_json, to_json
 
 from planstore.client import PlanStoreClient
 from planstore.commands.address import DEFAULT_URL
-from planstore.errors import Fault, InvalidInput, MalformedBody
+from planstore.errors import MalformedBody
+from planstore.models.faults import refusal, unfit
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -25,12 +26,15 @@ _PATIENCE: Final = 2.0
 
 
 def server() -> AbstractContextManager[PlanStoreClient]:
-    """Open the server that ``PLANSTORE_URL`` names, with the key in ``PLANSTORE_API_KEY``."""
-    return PlanStoreClient.open(
-        os.environ.get("PLANSTORE_URL") or DEFAULT_URL,
-        api_key=os.environ.get("PLANSTORE_API_KEY") or None,
-        retry_for=_PATIENCE,
-    )
+    """Open the server that commands speak to."""
+    url, api_key = address()
+    return PlanStoreClient.open(url, api_key=api_key, retry_for=_PATIENCE)
+
+
+def address() -> tuple[str, str | None]:
+    """Return the server that ``PLANSTORE_URL`` names, and the key in ``PLANSTORE_API_KEY``."""
+    url = os.environ.get("PLANSTORE_URL") or DEFAULT_URL
+    return url, os.environ.get("PLANSTORE_API_KEY") or None
 
 
 def worker_name() -> str:
@@ -75,11 +79,8 @@ def checked(model: type[M], given: dict[str, Any]) -> M:
     Raises:
         InvalidInput: it can't be one; all faults are named.
     """
+    text = to_json(given)
     try:
-        return model.model_validate_json(to_json(given))
+        return model.model_validate_json(text)
     except ValidationError as error:
-        faults = tuple(
-            Fault("".join(f"/{part}" for part in each["loc"]), each["msg"])
-            for each in error.errors(include_url=False, include_input=False)
-        )
-        raise InvalidInput("What is given can't be used.", faults=faults) from None
+        raise refusal(unfit(error, from_json(text), model), "What is given has") from None

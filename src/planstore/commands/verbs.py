@@ -29,6 +29,7 @@ _SYNONYMS: Final = {
     "continue": "resume",
     "follow": "tail",
     "get": "show",
+    "instantiate": "use",
     "list": "ls",
     "new": "create",
     "unpause": "resume",
