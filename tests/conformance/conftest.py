@@ -27,7 +27,8 @@ def server_database(postgres: Postgres) -> Iterator[str]:
 @pytest.fixture(scope="package")
 def server(server_database: str) -> Iterator[Served]:
     """One server, for tests that look at their own plans and tasks only."""
-    with serving(PLANSTORE_DATABASE_URL=server_database) as server:
+    settings = {"PLANSTORE_WEBHOOKS_ALLOW_PRIVATE": "true"}
+    with serving(PLANSTORE_DATABASE_URL=server_database, **settings) as server:
         yield server
         assert "Traceback" not in server.log.read_text()
 
@@ -35,7 +36,9 @@ def server(server_database: str) -> Iterator[Served]:
 @pytest.fixture
 async def library(server_database: str) -> AsyncIterator[PlanStore]:
     """The store in this process, beside whatever door is being tested."""
-    async with PlanStore.open(server_database, migrate=False, pool_size=4) as store:
+    async with PlanStore.open(
+        server_database, migrate=False, pool_size=4, private_webhooks=True
+    ) as store:
         yield store
 
 

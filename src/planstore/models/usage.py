@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Final, Self
+from typing import Annotated, Any, Final, Self, cast
 from uuid import UUID
 
-from pydantic import ConfigDict, Field, FiniteFloat, WithJsonSchema, model_validator
+from pydantic import (
+    ConfigDict,
+    Field,
+    FiniteFloat,
+    ModelWrapValidatorHandler,
+    WithJsonSchema,
+    model_validator,
+)
 from pydantic_core import PydanticCustomError
 
 from planstore.models.fields import WHOLE, Record, plain_text
@@ -93,6 +100,17 @@ class Usage(Record):
     """Tokens that models produced."""
     cost_usd: float = 0.0
     """What it cost, in US dollars: added up as decimals, and never rounded by that."""
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _keeps_counters(cls, given: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
+        """Keep the client's own counters where a reader passes over what it doesn't know."""
+        usage = handler(given)
+        if usage.model_extra is not None or not isinstance(given, dict):
+            return usage
+        members = cast("dict[str, Any]", given).items()
+        counters = {name: value for name, value in members if name not in cls.model_fields}
+        return usage.model_copy(update=counters)
 
 
 class UsageSum(Record):
