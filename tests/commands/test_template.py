@@ -99,6 +99,15 @@ def test_a_template_is_shown_with_what_it_takes(run: Run, template: Template) ->
     assert whole == json.loads(template.model_dump_json())
 
 
+def test_tasks_may_be_a_parameter(run: Run, client: PlanStoreClient) -> None:
+    one = {"parameters": {"properties": {"task": {}}}, "plan": {"tasks": ["{{params.task}}"]}}
+    all_ = {"parameters": {"properties": {"tasks": {}}}, "plan": {"tasks": "{{params.tasks}}"}}
+    for content in (one, all_):
+        made = TemplateCreate.model_validate({"name": f"open-{uuid4()}", **content})
+        client.create_template(made)
+        assert "{{params.task" in run("template", "show", made.name).out
+
+
 def test_a_wrong_name_is_answered_with_the_nearest(run: Run, template: Template) -> None:
     for verb in ("show", "use", "versions", "archive", "restore"):
         refused = run("template", verb, template.name.replace("soup", "suop"))

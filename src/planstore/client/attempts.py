@@ -104,7 +104,7 @@ class Attempts(Generic[T]):
         try:
             return self._call.read(outcome)
         except ValidationError as error:
-            raise _foreign(outcome, self._access) from error
+            raise foreign(outcome, self._access) from error
 
     def further(self, answer: T) -> Call[T] | None:
         """Return the call that makes an answer whole.
@@ -188,7 +188,7 @@ def refusal_in(outcome: Outcome, access: Access, *, unknown: str | None = None) 
     elif outcome.status_code in _PASSING:
         why = f"can't be reached now: what stands before it answers {outcome.status_code}"
     else:
-        return _foreign(outcome, access)
+        return foreign(outcome, access)
     then = (
         ""
         if unknown is None
@@ -197,7 +197,8 @@ def refusal_in(outcome: Outcome, access: Access, *, unknown: str | None = None) 
     return Unavailable(f"the server at {access.where} {why}{then}")
 
 
-def _foreign(response: httpx2.Response, access: Access) -> PlanStoreError:
+def foreign(response: httpx2.Response, access: Access) -> PlanStoreError:
+    """Return that what answers isn't PlanStore."""
     return PlanStoreError(
         f"{access.where} answers {response.status_code} to {response.request.method} "
         f"{response.request.url.path} with what PlanStore wouldn't: is it the right URL?"

@@ -89,7 +89,9 @@ def show(*, template: TheTemplate, version: Version = None, as_json: AsJson = Fa
     if as_json:
         rendering.print_json(found)
         return
-    plan = {name: value for name, value in found.plan.items() if name not in {"tasks", "steps"}}
+    # Where they are no list, a parameter takes their place.
+    tasks = found.plan.get("tasks")
+    hidden = {"tasks"} if isinstance(tasks, list) else set[str]()
     console = rendering.console()
     console.print(
         rendering.pairs(
@@ -100,16 +102,20 @@ def show(*, template: TheTemplate, version: Version = None, as_json: AsJson = Fa
                 ("made", found.created_at),
                 ("archived", found.archived_at),
                 *((f"--param {name}", what) for name, what in _parameters(found.parameters)),
-                *plan.items(),
-                ("steps", len(found.plan.get("steps", ())) or None),
+                *((name, value) for name, value in found.plan.items() if name not in hidden),
                 *_told(found.record),
             ]
         )
     )
-    if tasks := found.plan.get("tasks"):
+    if isinstance(tasks, list):
         console.print()
-        rows = [(each.get("name") or "", each["description"]) for each in tasks]
+        rows = [_task_in_brief(each) for each in cast("list[Any]", tasks)]
         rendering.print_table(console, ("task", "description"), rows, flexible=("description",))
+
+
+def _task_in_brief(task: Any) -> tuple[str, str]:
+    given = _members(task)
+    return given.get("name") or "", given.get("description") or str(task)
 
 
 def _parameters(schema: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
@@ -127,9 +133,9 @@ def _parameters(schema: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield name, ", ".join(told) or "anything"
 
 
-def _members(schema: Any) -> dict[str, Any]:
-    """Return what a JSON Schema says; it may also be a boolean."""
-    return cast("dict[str, Any]", schema) if isinstance(schema, dict) else {}
+def _members(value: Any) -> dict[str, Any]:
+    """Return what an object holds: a JSON Schema may also be a boolean, a task a placeholder."""
+    return cast("dict[str, Any]", value) if isinstance(value, dict) else {}
 
 
 def _told(record: TemplateRecord) -> Iterator[tuple[str, Any]]:

@@ -9,12 +9,13 @@ from contextlib import contextmanager
 from typing import IO, TYPE_CHECKING, Any, Final
 
 import httpx2
+from pydantic import ValidationError
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeElapsedColumn
 
 from planstore.client import calls
 from planstore.client.access import Access
-from planstore.client.attempts import refusal_in
+from planstore.client.attempts import foreign, refusal_in
 from planstore.commands.server import address
 
 if TYPE_CHECKING:
@@ -69,7 +70,10 @@ def _answered(call: Call[Any], **sent: Any) -> Generator[httpx2.Response]:
             if not response.is_success:
                 response.read()
                 raise refusal_in(response, access)
-            yield response
+            try:
+                yield response
+            except ValidationError as error:
+                raise foreign(response, access) from error
     except httpx2.RequestError as error:
         raise refusal_in(error, access) from error
 
