@@ -100,12 +100,11 @@ def test_a_template_is_shown_with_what_it_takes(run: Run, template: Template) ->
 
 
 def test_tasks_may_be_a_parameter(run: Run, client: PlanStoreClient) -> None:
-    one = {"parameters": {"properties": {"task": {}}}, "plan": {"tasks": ["{{params.task}}"]}}
-    all_ = {"parameters": {"properties": {"tasks": {}}}, "plan": {"tasks": "{{params.tasks}}"}}
-    for content in (one, all_):
+    for tasks in (["{{params.some}}"], "{{params.some}}"):
+        content = {"parameters": {"properties": {"some": True}}, "plan": {"tasks": tasks}}
         made = TemplateCreate.model_validate({"name": f"open-{uuid4()}", **content})
         client.create_template(made)
-        assert "{{params.task" in run("template", "show", made.name).out
+        assert "{{params.some}}" in run("template", "show", made.name).out
 
 
 def test_a_wrong_name_is_answered_with_the_nearest(run: Run, template: Template) -> None:
