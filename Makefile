@@ -6,7 +6,7 @@ PYTHON ?= $(shell for each in python3 python3.14 python3.13 python3.12 python3.1
 	&& echo "$$each" && break; done)
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
-SOURCES := src tests bench tools
+SOURCES := src tests bench tools examples
 
 .PHONY: help serve demo test check chaos client docs bench lock clean
 

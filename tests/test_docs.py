@@ -70,7 +70,9 @@ def test_a_page_that_is_drawn_from_the_program_agrees_with_it(name: str) -> None
 
 
 @pytest.mark.parametrize(
-    "path", [*ROOT.glob("*.md"), *DOCS.glob("*.md")], ids=lambda path: path.name
+    "path",
+    [*ROOT.glob("*.md"), *DOCS.glob("*.md"), ROOT / "examples/README.md"],
+    ids=lambda path: path.name,
 )
 def test_links_between_pages_lead_somewhere(path: Path) -> None:
     for target, section in re.findall(r"\]\(([^)#:]*)(?:#([^)]*))?\)", path.read_text("utf-8")):

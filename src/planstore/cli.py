@@ -46,8 +46,8 @@ def main() -> None:
         app()
     except PlanStoreError as error:
         typer.echo(f"planstore: {error.detail}", err=True)
-        if len(error.faults) > 1:
-            for fault in error.faults:
+        for fault in error.faults:
+            if fault.detail not in error.detail:
                 typer.echo(f"  {fault.pointer}: {fault.detail}", err=True)
         sys.exit(EXIT_FAILURE)
 

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 OF_A_PACKET: Final = {
     *("fencing_token", "lease_expires_at", "plan_revision", "resolved_input", "dependencies"),
-    "previous_attempts",
+    *("previous_attempts", "traceparent"),
 }
 
 
@@ -62,6 +62,7 @@ def test_a_claim_hands_out_a_ready_task_as_a_work_packet(
         "resolved_input": {"path": "docs"},
         "dependencies": [],
         "previous_attempts": [],
+        "traceparent": None,
     }
     assert added["lease_expires_at"] > packet["started_at"] == packet["updated_at"]
     assert packet == {

@@ -171,6 +171,7 @@ def test_the_documentation_lists_the_main_paths_and_no_alias(client: httpx2.Clie
         "/tasks/": {"post", "get"},
         "/tasks/batch": {"post"},
         "/tasks/claim": {"post"},
+        "/tasks/claims": {"get"},
         "/tasks/heartbeat": {"post"},
         "/tasks/complete": {"post"},
         "/tasks/bulk": {"post"},

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 import httpx2
@@ -13,7 +14,7 @@ from planstore import logs
 from planstore.errors import Unavailable
 from planstore.services.plan_store import PlanStore
 from tests.http.wire import done, new_plan, problem_of
-from tests.served import serving
+from tests.served import PATIENCE, serving
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -37,8 +38,17 @@ def talkative(server_database: str) -> Iterator[Served]:
 
 
 def lines_of(served: Served, request_id: str) -> list[dict[str, Any]]:
-    lines = [json.loads(line) for line in served.log.read_text().splitlines()]
-    return [line for line in lines if line.get("request_id") == request_id]
+    """What the log says of a request, once it says anything: that comes after the answer."""
+    deadline = monotonic() + PATIENCE
+    while monotonic() < deadline:
+        lines = [
+            json.loads(line)
+            for line in served.log.read_text().splitlines(keepends=True)
+            if line.endswith("\n")
+        ]
+        if found := [line for line in lines if line.get("request_id") == request_id]:
+            return found
+    return []
 
 
 def test_an_id_that_is_well_formed_is_answered_and_logged(talkative: Served) -> None:

@@ -12,6 +12,7 @@ from uuid import UUID
 from pydantic import MISSING, ConfigDict, Field, create_model
 
 from planstore.models.dependency import Condition, DependencyType
+from planstore.models.evaluation import Evaluation
 from planstore.models.fields import Record
 from planstore.models.plan import PLAN_LIFECYCLE, Plan
 from planstore.models.task import TASK_LIFECYCLE, Task, TaskStatus
@@ -103,15 +104,22 @@ PAYLOADS: Final[dict[str, type[Record]]] = {
     "plan.revised": _change(Plan, "Its new revision, and what else has changed.", revision=int),
     "plan.advanced": _some(Plan, "The step that it stands at now.", "current_step"),
     "plan.updated": _change(Plan, "What has changed."),
+    "plan.usage_recorded": _some(Plan, "What its tasks have used, all together.", "usage"),
     "plan.deleted": Nothing,
     "task.created": MadeTask,
     **_moves(TASK_LIFECYCLE, Task),
+    # These need not change the status: what waits for one thing may wait for another.
+    "task.held": _change(Task, "That it is held, and what else has changed."),
+    "task.approved": _change(Task, "Who agreed to it, and what else has changed."),
+    "task.rejected": _some(Task, "Who refused it.", "approval"),
     "task.requeued": _change(
         Task,
         "That it is to be tried again: `pending`, or `blocked` where what it needs was undone.",
         status=Literal[TaskStatus.PENDING, TaskStatus.BLOCKED],
     ),
     "task.progressed": _some(Task, "How far its run is.", "progress", "progress_note"),
+    "task.usage_recorded": _some(Task, "What its runs have used, all together.", "usage"),
+    "task.evaluated": Evaluation,
     "task.rewired": RewiredTask,
     "task.updated": _change(Task, "What has changed."),
     "task.deleted": Nothing,

@@ -58,13 +58,13 @@ class Writes:
         *,
         key: RequestKey | None,
         replay: Callable[[Any], T],
-        patience: timedelta = PATIENCE,
+        patience: timedelta | None = None,
         tidy: Callable[[], None] | None = None,
     ) -> T:
         """Do ``work``, or ``replay`` the answer that is kept under the key.
 
-        ``patience``: how long it may take, where there is a key. ``tidy``: what is called once the
-        work has come to its end, however long after its caller has left.
+        ``patience``: how long it may take, where there is a key; `PATIENCE` if left out. ``tidy``:
+        what is called once the work has come to its end, however long after its caller has left.
 
         Raises:
             IdempotencyInFlight: the request, or the first one with its key, takes over
@@ -76,7 +76,7 @@ class Writes:
             task.add_done_callback(lambda _: tidy())
         if key is None:
             return await asyncio.shield(task)
-        done, _ = await asyncio.wait({task}, timeout=patience.total_seconds())
+        done, _ = await asyncio.wait({task}, timeout=(patience or PATIENCE).total_seconds())
         if not done:
             raise IdempotencyInFlight(
                 f"what was asked with the idempotency key {key.key!r} is still being carried "
