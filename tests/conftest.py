@@ -1,7 +1,8 @@
 """PostgreSQL for the tests: real servers, and a database of its own for each test.
 
 ``postgres`` is the newest PostgreSQL. A package whose tests are to run on every version that is
-here overrides it in its own ``conftest.py`` by ``every_postgres``.
+here overrides it in its own ``conftest.py`` by ``every_postgres``. Of `tests/services` the older
+one gets only the property tests, which lead through all of it, unless ``--every-postgres`` is given.
 """
 
 from __future__ import annotations
@@ -30,6 +31,23 @@ if TYPE_CHECKING:
 OLDEST_BINARIES: Final = Path("/usr/lib/postgresql/15/bin")
 
 _TEMPLATE: Final = "migrated"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--every-postgres", action="store_true", help="run all on each PostgreSQL")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.getoption("--every-postgres"):
+        return
+    left_out = [each for each in items if _is_for_the_newest_only(each)]
+    config.hook.pytest_deselected(items=left_out)
+    items[:] = [each for each in items if not _is_for_the_newest_only(each)]
+
+
+def _is_for_the_newest_only(item: pytest.Item) -> bool:
+    is_of_services = item.path.parent.name == "services"
+    return is_of_services and "pg15" in item.name and "_properties" not in item.path.stem
 
 
 @dataclass(frozen=True, slots=True)

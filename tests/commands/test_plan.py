@@ -102,7 +102,10 @@ def test_nothing_is_read_from_a_terminal(run: Run, monkeypatch: pytest.MonkeyPat
     assert "is this terminal" in run("plan", "create", "-").err
 
 
-def test_plans_are_listed_as_a_table_and_as_json(run: Run, plan: Plan) -> None:
+def test_plans_are_listed_as_a_table_and_as_json(
+    run: Run, client: PlanStoreClient, plan: Plan
+) -> None:
+    client.create_plan(PlanCreate())
     shown = run("plan", "ls", "--label", "kitchen", "--status", "active", "-n", 50)
     listed = run("plan", "ls", "--label", "kitchen", "--json").json
 

@@ -783,7 +783,7 @@ def outcome(
 
 
 @given(STEPS, st.sampled_from([SEQUENTIAL, PARALLEL]))
-@settings(max_examples=500, suppress_health_check=[HealthCheck.too_slow], deadline=None)
+@settings(max_examples=200, suppress_health_check=[HealthCheck.too_slow], deadline=None)
 def test_any_steps_become_tasks_that_can_be_carried_out_or_are_refused_with_their_faults(
     steps: list[dict[str, Any]], plan_type: str
 ) -> None:

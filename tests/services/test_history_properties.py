@@ -188,7 +188,7 @@ def test_what_was_is_told_as_it_was(postgres: Postgres, runner: asyncio.Runner) 
 
     store, database = runner.run(open_store())
 
-    @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
     @given(st.lists(STEP, min_size=1, max_size=30), st.sampled_from([False, True]))
     def lives(steps: list[tuple[int, int, int]], is_deleted: bool) -> None:  # noqa: FBT001 - drawn
         runner.run(live(store, database, steps, is_deleted=is_deleted))

@@ -388,7 +388,7 @@ def test_the_store_does_what_the_model_says(postgres: Postgres, runner: asyncio.
         run_state_machine_as_test(
             type("OpenedStoreMachine", (StoreMachine,), opened),
             settings=settings(
-                max_examples=150,
+                max_examples=60,
                 stateful_step_count=30,
                 deadline=None,
                 suppress_health_check=[HealthCheck.too_slow],
