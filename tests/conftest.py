@@ -1,8 +1,9 @@
 """PostgreSQL for the tests: real servers, and a database of its own for each test.
 
 ``postgres`` is the newest PostgreSQL. A package whose tests are to run on every version that is
-here overrides it in its own ``conftest.py`` by ``every_postgres``. Of `tests/services` the older
-one gets only the property tests, which lead through all of it, unless ``--every-postgres`` is given.
+here overrides it in its own ``conftest.py`` by ``every_postgres``. Of these the oldest one gets only
+the statements and the property tests, which lead through all of it, unless ``--every-postgres``
+says otherwise.
 """
 
 from __future__ import annotations
@@ -46,8 +47,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def _is_for_the_newest_only(item: pytest.Item) -> bool:
-    is_of_services = item.path.parent.name == "services"
-    return is_of_services and "pg15" in item.name and "_properties" not in item.path.stem
+    is_for_every_one = item.path.parent.name == "sql" or "_properties" in item.path.stem
+    return "pg15" in item.name and not is_for_every_one
 
 
 @dataclass(frozen=True, slots=True)

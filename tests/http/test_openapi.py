@@ -91,7 +91,7 @@ ETag, a host that is a private address or none, a file that is none of its forma
 
 @schema.parametrize()
 @settings(
-    max_examples=100,
+    max_examples=40,
     deadline=None,
     derandomize=True,
     database=None,

@@ -93,7 +93,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-EXAMPLES: Final = int(os.environ.get("PLANSTORE_TEST_EXAMPLES", "25"))
+EXAMPLES: Final = int(os.environ.get("PLANSTORE_TEST_EXAMPLES", "15"))
 STEPS: Final = 40
 MANY: Final = 6
 """Few tasks of a plan, for then they meet."""
