@@ -1,9 +1,9 @@
 """PostgreSQL for the tests: real servers, and a database of its own for each test.
 
 ``postgres`` is the newest PostgreSQL. A package whose tests are to run on every version that is
-here overrides it in its own ``conftest.py`` by ``every_postgres``. Of these the oldest one gets only
-the statements and the property tests, which lead through all of it, unless ``--every-postgres``
-says otherwise.
+here overrides it in its own ``conftest.py`` by ``every_postgres``. Of these the oldest one gets
+only the statements and the property tests, which lead through all of it, unless
+``--every-postgres`` says otherwise.
 """
 
 from __future__ import annotations

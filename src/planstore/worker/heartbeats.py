@@ -51,22 +51,26 @@ class Heartbeats:
         self._worker_id = worker_id
         self._lease = lease
         self._stop = stop
-        self._loop = asyncio.new_event_loop()
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._end = asyncio.Event()
         self._is_failing = False
         self._thread = Thread(target=self._run, name="planstore-heartbeats", daemon=True)
 
     def start(self) -> None:
         """Begin."""
+        self._loop = asyncio.new_event_loop()
         self._thread.start()
 
     async def close(self) -> None:
         """End, whatever is under way; nothing should be held any more."""
+        assert self._loop is not None
         self._loop.call_soon_threadsafe(self._end.set)
         await asyncio.to_thread(self._thread.join)
 
     def _run(self) -> None:
-        with asyncio.Runner(loop_factory=lambda: self._loop) as runner:
+        loop = self._loop
+        assert loop is not None
+        with asyncio.Runner(loop_factory=lambda: loop) as runner:
             runner.run(self._beat_until_the_end())
 
     async def _beat_until_the_end(self) -> None:
