@@ -417,7 +417,12 @@ async def test_a_record_is_of_the_newest_plans_where_there_are_many(
 
 async def test_a_plan_is_kept_as_a_template_without_the_work_on_it(store: PlanStore) -> None:
     plan = await plan_of(
-        store, plan_type="dag", goal_id=uuid4(), labels=["a"], retry_policy={"max_retries": 1}
+        store,
+        plan_type="dag",
+        goal_id=uuid4(),
+        labels=["a"],
+        retry_policy={"max_retries": 1},
+        budget={"max_tokens": 9, "deadline": "2030-01-01T00:00:00Z"},
     )
     first = await task_of(store, plan, description="first", status=TaskStatus.COMPLETED)
     await task_of(
@@ -439,6 +444,8 @@ async def test_a_plan_is_kept_as_a_template_without_the_work_on_it(store: PlanSt
     made = await store.instantiate_template("kept")
     assert (made.plan_type, made.labels, made.retry_policy) == ("dag", ["a"], plan.retry_policy)
     assert (made.goal_id, made.status, made.template) == (None, "draft", "kept")
+    assert made.budget is not None
+    assert (made.budget.max_tokens, made.budget.deadline) == (9, None)
     tasks = await store.list_tasks(plan_id=made.id)
     before = await store.list_tasks(plan_id=plan.id)
     assert [task.name for task in tasks] == ["task-1", "second", "third"]

@@ -276,7 +276,19 @@ def kept(
         }
         for task in tasks
     ]
-    return _given(PlanCreate, {name: plan[name] for name in _OF_PLAN}) | {"tasks": drafts}
+    given = _given(PlanCreate, {name: plan[name] for name in _OF_PLAN})
+    if budget := _without_deadline(plan["budget"]):
+        given["budget"] = budget
+    return given | {"tasks": drafts}
+
+
+def _without_deadline(budget: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Return the limits of a budget that hold for another plan as well."""
+    return {
+        name: value
+        for name, value in (budget or {}).items()
+        if value is not None and name != "deadline"
+    }
 
 
 def _given(model: type[PlanCreate | TaskDraft], fields: Mapping[str, Any]) -> dict[str, Any]:
