@@ -52,6 +52,9 @@ _EXPIRED_AT_ONCE: Final = 100
 _LOOK_EVERY: Final = 1.0
 """Seconds after which a claim that waits looks for work by itself, whatever it is told."""
 
+_NOT_IN_PACKET: Final = ("was_ready_at", "counts_attempts")
+"""What a claim answers beside the work packet."""
+
 _SWEEP_EVERY: Final = 1.0
 """Seconds between two looks at the leases by the claims of one process."""
 
@@ -404,13 +407,12 @@ def _binding_error(row: Row, error: Unbound) -> Ending:
     return Ending(row["id"], End.FAIL, token=row["fencing_token"], error=report, is_retryable=False)
 
 
-_NOT_IN_PACKET: Final = frozenset({"was_ready_at", "counts_attempts"})
-
-
 def _packet(
     row: Row, needed: Sequence[dict[str, Any]], resolved: dict[str, Any] | None
 ) -> WorkPacket:
-    packet = {name: value for name, value in row.items() if name not in _NOT_IN_PACKET}
+    packet = dict(row)
+    for name in _NOT_IN_PACKET:
+        packet.pop(name, None)
     packet["resolved_input"] = resolved
     packet["dependencies"] = needed
     packet["previous_attempts"] = row["previous_attempts"] or []
