@@ -22,6 +22,7 @@ from prometheus_client.registry import Collector
 
 from planstore.errors import PlanStoreError
 from planstore.models.sketch import upper_end
+from planstore.routers.context import route_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -113,7 +114,7 @@ class Metrics:
             async def told(message: Message) -> None:
                 if message["type"] == "http.response.start":
                     seconds = time.perf_counter() - began
-                    method, route = _method_of(scope), _route_of(scope)
+                    method, route = _method_of(scope), route_of(scope) or _NO_ROUTE
                     status = message["status"] // 100
                     counter = counters.get((method, route, status))
                     if counter is None:
@@ -135,12 +136,6 @@ _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "O
 def _method_of(scope: Scope) -> str:
     """The method, of those that there are: a client may make up any number of others."""
     return scope["method"] if scope["method"] in _METHODS else "(other)"
-
-
-def _route_of(scope: Scope) -> str:
-    """The template of the route that was found, without a slash at its end."""
-    route = scope.get("route")
-    return _NO_ROUTE if route is None else route.path.rstrip("/") or "/"
 
 
 class _OfProcess(Collector):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from typing import Final
 
 from pydantic_core import to_json
@@ -11,6 +10,7 @@ from starlette.responses import Response
 
 from planstore.errors import NotFound
 from planstore.models.fields import shown
+from planstore.models.graph import nearest
 from planstore.models.schemas import SCHEMAS, SchemaEntry, schema_of
 from planstore.routers import answering, reading
 from planstore.routers.endpoint import Endpoint
@@ -37,8 +37,8 @@ async def get_schema(request: Request) -> Response:
     reading.parse_query(request, NoQuery)
     name: str = request.path_params["schema_name"]
     if name not in SCHEMAS:
-        near = difflib.get_close_matches(name, list(SCHEMAS), n=1)
-        hint = f"; did you mean {near[0]}?" if near else "; GET /schemas/ lists what there is"
+        near = nearest(name, SCHEMAS)
+        hint = f"; did you mean {near}?" if near else "; GET /schemas/ lists what there is"
         raise NotFound(f"there is no schema {shown(name)}{hint}")
     schema = {"$id": _url(request, name), **schema_of(name)}
     return Response(to_json(schema), media_type=_MEDIA_TYPE)

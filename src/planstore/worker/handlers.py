@@ -5,11 +5,11 @@ from __future__ import annotations
 import inspect
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
 
 from pydantic import BaseModel
 
+from planstore.models.graph import nearest
 from planstore.worker.signals import Permanent
 
 if TYPE_CHECKING:
@@ -103,8 +103,8 @@ class Handlers:
         if handler is not None:
             return handler
         known = sorted(self._of_types)
-        near = get_close_matches(task_type or "", known, n=1)
-        hint = f"did you mean {near[0]!r}?" if near else f"there are some for: {', '.join(known)}"
+        near = nearest(task_type or "", known)
+        hint = f"did you mean {near!r}?" if near else f"there are some for: {', '.join(known)}"
         raise Permanent(f"there is no handler for tasks of type {task_type!r}; {hint}")
 
 
