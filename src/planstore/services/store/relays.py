@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from planstore.services.publishing import Publisher
-from planstore.services.relaying import Relay
+from typing import TYPE_CHECKING
+
 from planstore.services.store.core import Core
+
+if TYPE_CHECKING:
+    from planstore.services.relaying import Relay
 
 
 class Relays(Core):
@@ -19,5 +22,9 @@ class Relays(Core):
         Raises:
             SetupError: the URL can't be read.
         """
+        # What speaks to Redis takes a tenth of a second to load, and most processes never do.
+        from planstore.services.publishing import Publisher  # noqa: PLC0415 - see above
+        from planstore.services.relaying import Relay  # noqa: PLC0415 - see above
+
         self.relay = Relay(self._database, Publisher(redis_url, stream_length=stream_length))
         return self.relay
