@@ -26,15 +26,18 @@ _TAG: Final = re.compile(r"'(\w+)'")
 """How pydantic lists the members of a union."""
 
 
-def refusal(faults: Iterable[Fault], subject: str) -> InvalidInput:
-    """Return the error for an input that has faults; ``subject``: which one, as in "Plan has"."""
+def refusal(
+    faults: Iterable[Fault], subject: str, *, kind: type[InvalidInput] = InvalidInput
+) -> InvalidInput:
+    """Return the error for an input that has faults.
+
+    ``subject``: which one, as in "Plan has". ``kind``: of which class.
+    """
     # A union reports each of its members; one fault per place is enough.
     unique = tuple({fault.pointer: fault for fault in reversed([*faults])}.values())[::-1]
     count = "a fault" if len(unique) == 1 else f"{len(unique)} faults"
     first = unique[0]
-    return InvalidInput(
-        f"{subject} {count}: {first.pointer or 'the body'}: {first.detail}", faults=unique
-    )
+    return kind(f"{subject} {count}: {first.pointer or 'the body'}: {first.detail}", faults=unique)
 
 
 def unfit(error: ValidationError, content: Any, model: type[BaseModel]) -> Iterator[Fault]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, cast
 
 from planstore.errors import DependencyCycle, Fault, InvalidInput
+from planstore.models.faults import refusal
 from planstore.models.fields import MAX_FAULTS, pointer_part, shown
 
 if TYPE_CHECKING:
@@ -64,11 +65,9 @@ class Faults:
             InvalidInput: there are others.
         """
         if self._details:
-            faults = tuple(Fault(pointer, detail) for pointer, detail in self._details.items())
-            count = "a fault" if len(faults) == 1 else f"{len(faults)} faults"
-            first = faults[0]
+            faults = (Fault(pointer, detail) for pointer, detail in self._details.items())
             kind = DependencyCycle if self._has_cycles_alone else InvalidInput
-            raise kind(f"{self._subject} {count}: {first.pointer}: {first.detail}", faults=faults)
+            raise refusal(faults, self._subject, kind=kind)
 
     def _reasons(self, detail: ErrorDetails) -> Iterator[tuple[str, str]]:
         match detail["type"]:
