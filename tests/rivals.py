@@ -56,6 +56,13 @@ class Queue:
                 await asyncio.sleep(0.002)  # between two looks; nothing is ordered by it
         return task
 
+    async def somebody_waits(self) -> None:
+        """Return once somebody who began elsewhere waits for a lock."""
+        async with asyncio.timeout(DEADLINE):
+            while not await self._watch.fetchval(_WAITING):
+                assert not self._holder.is_closed(), "nothing is held"
+                await asyncio.sleep(0.002)  # between two looks; nothing is ordered by it
+
     async def one_waits_for_another(self) -> None:
         """Return once somebody waits for one who waits himself."""
         async with asyncio.timeout(DEADLINE):

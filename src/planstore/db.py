@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self
 
 import asyncpg
 from pydantic_core import from_json, to_json
@@ -13,6 +13,7 @@ from planstore.errors import SetupError, Unavailable
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
+    from types import TracebackType
 
     from asyncpg.pool import PoolConnectionProxy
 
@@ -225,6 +226,36 @@ class Database:
             f"The database at {self.where} can't be reached now. Repeat the request in a while; "
             "with an Idempotency-Key, what was done already is not done again."
         )
+
+
+class Loan:
+    """A connection that is taken from the pool when it is first needed, and kept until the end."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._stack = AsyncExitStack()
+        self._conn: Connection | None = None
+
+    async def connection(self) -> Connection:
+        """Return the connection.
+
+        Raises:
+            Unavailable: the database can't be reached.
+        """
+        if self._conn is None:
+            self._conn = await self._stack.enter_async_context(self._database.connection())
+        return self._conn
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> bool | None:
+        return await self._stack.__aexit__(kind, error, traceback)
 
 
 def _is_lost(conn: PoolConnectionProxy[Row]) -> bool:

@@ -1,4 +1,8 @@
-"""The schema's versions: numbered files of SQL, applied in order, never taken back."""
+"""The schema's versions: numbered files of SQL, applied in order, never taken back.
+
+With them come the functions of `planstore.sql.routines`, which belong to the program's version and
+not to the schema's: each program finds its own, whichever came first.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 import asyncpg
 
 from planstore.errors import SetupError
+from planstore.sql.tasks import ROUTINES
 
 if TYPE_CHECKING:
     from planstore.db import Database
@@ -30,6 +35,16 @@ create table if not exists planstore.schema_migrations (
   applied_at timestamptz not null default now(),
   constraint schema_migrations_pkey primary key (version)
 );
+"""
+
+_MISSING: Final = """
+select r.name
+from unnest($1::text[]) as r (name)
+where not exists (
+  select from pg_proc p
+  where p.proname = r.name
+    and p.pronamespace = to_regnamespace('planstore')
+)
 """
 
 _RECORD: Final = "insert into planstore.schema_migrations (version, name) values ($1, $2)"
@@ -71,6 +86,7 @@ async def migrate(database: Database) -> list[Migration]:
     try:
         while (migration := await _apply_next(database)) is not None:
             applied.append(migration)
+        await _install(database)
     except asyncpg.InsufficientPrivilegeError as error:
         raise SetupError(
             f"The user may not change the schema planstore at {database.where}: grant it CREATE "
@@ -91,6 +107,11 @@ async def require(database: Database) -> None:
                 f"The schema at {database.where} is version {await schema_version(conn)}; this "
                 f"program needs version {known()[-1].version}: run `planstore migrate`."
             )
+        if await _missing(conn):
+            raise SetupError(
+                f"The schema at {database.where} lacks functions of this program's version: "
+                "run `planstore migrate`."
+            )
 
 
 async def _apply_next(database: Database) -> Migration | None:
@@ -110,6 +131,19 @@ async def _apply_next(database: Database) -> Migration | None:
         await conn.execute(migration.sql)
         await conn.execute(_RECORD, migration.version, migration.name)
         return migration
+
+
+async def _install(database: Database) -> None:
+    async with database.transaction() as conn:
+        if not await _missing(conn):
+            return
+        await conn.execute("select pg_advisory_xact_lock($1)", _LOCK)
+        for each in ROUTINES:
+            await conn.execute(each.sql)
+
+
+async def _missing(conn: Connection) -> bool:
+    return bool(await conn.fetch(_MISSING, [each.name for each in ROUTINES]))
 
 
 async def _is_behind(conn: Connection) -> bool:
@@ -134,9 +168,10 @@ async def schema_version(conn: Connection) -> int:
 
 
 def script() -> str:
-    """Return the SQL of all migrations, for an operator who applies them by hand."""
+    """Return the SQL of all migrations and functions, for an operator who applies them by hand."""
     parts = [_MAKE_SCHEMA + _PREPARE.strip()]
     for migration in known():
         record = _RECORD.replace("$1", str(migration.version)).replace("$2", f"'{migration.name}'")
         parts.append(f"begin;\n{migration.sql.strip()}\n\n{record};\ncommit;")
+    parts += [f"{each.sql};" for each in ROUTINES]
     return "\n\n".join(parts) + "\n"

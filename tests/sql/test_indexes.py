@@ -8,7 +8,9 @@ still empty.
 from __future__ import annotations
 
 import asyncio
+import json
 import re
+from contextlib import asynccontextmanager
 from itertools import product
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 from uuid import uuid4
@@ -27,7 +29,9 @@ from tests.holder import claim, complete_all
 from tests.services.weaving import woven
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator
+    from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
+
+    import asyncpg
 
     from planstore.sql.connection import Connection
     from tests.conftest import Postgres
@@ -99,7 +103,6 @@ _BEAT: Final = HeartbeatClaim(task_id=uuid4(), fencing_token=1)
 OTHERS: Final[dict[str, Callable[[Connection], Awaitable[Any]]]] = {
     "create": lambda conn: tasks.create(conn, _NEW),
     "create where free": lambda conn: tasks.create(conn, _NEW, is_waiting=False),
-    "complete": lambda conn: tasks.complete(conn, [_COMPLETION]),
     "end": lambda conn: tasks.end(conn, [_COMPLETION]),
     "change": lambda conn: tasks.change(
         conn, uuid4(), {"status": "running"}, expected_version=None, token=None, key=None
@@ -130,6 +133,8 @@ class Scan(NamedTuple):
 
     kind: str
     on: str
+    by: str | None
+    """The index."""
     condition: str | None
     above: str
 
@@ -174,7 +179,7 @@ def _scans(node: dict[str, Any], *, above: str) -> Iterator[Scan]:
     kind = node["Node Type"]
     if kind in SCANS:
         on = node.get("Relation Name") or node["Index Name"]
-        yield Scan(kind, on, node.get("Index Cond"), above)
+        yield Scan(kind, on, node.get("Index Name"), node.get("Index Cond"), above)
     for child in cast("list[dict[str, Any]]", node.get("Plans", [])):
         yield from _scans(child, above=kind)
 
@@ -191,3 +196,44 @@ async def test_a_hot_statement_finds_its_rows_by_an_index(
                 assert [scan for scan in scans if not scan.is_by_index] == []
                 if name not in OF_ONE_PLAN:
                     assert [scan for scan in scans if scan.is_of_whole_plan] == []
+
+
+@asynccontextmanager
+async def explaining(conn: Connection) -> AsyncGenerator[list[Scan]]:
+    """How the tables are read by all that is sent, and by the steps of the functions in it."""
+    scans: list[Scan] = []
+
+    def note(_conn: object, message: asyncpg.PostgresLogMessage) -> None:
+        told = message.as_dict()["message"]
+        if "plan:" in told:
+            scans.extend(_scans(json.loads(told.partition("plan:")[2])["Plan"], above=""))
+
+    conn.add_log_listener(note)
+    await conn.execute(
+        "load 'auto_explain'; set auto_explain.log_nested_statements = on;"
+        "set auto_explain.log_format = json; set auto_explain.log_level = notice;"
+        "set auto_explain.log_min_duration = 0"
+    )
+    yield scans
+    await conn.execute("set auto_explain.log_min_duration = -1")
+    conn.remove_log_listener(note)
+
+
+async def test_each_step_of_completing_finds_its_rows_by_an_index(url: str) -> None:
+    needs: dict[str, list[str]] = {"a": [], "b": ["a"], "c": []}
+    orders = {"a": {"sequence_order": 1}, "b": {"sequence_order": 2}, "c": {"sequence_order": 2}}
+    async with PlanStore.open(url, migrate=False) as store:
+        plan, _ = await woven(store, needs, fields=orders, plan_type="sequential")
+        (held,) = await claim(store, plan=plan, limit=1)
+    ending = Ending(held.id, End.COMPLETE, token=held.fencing_token)
+    async with Database.open(url, pool_size=1) as database, database.connection() as conn:
+        await tasks.complete(conn, [_COMPLETION])  # the driver asks for types
+        async with explaining(conn) as scans:
+            row = await tasks.complete(conn, [ending])
+
+        assert row["verdict"] == "changed"
+        assert len(row["unblocked"]) == 2
+        assert {"plans_pkey", "tasks_in_order", "dependencies_of_needed"} <= {
+            each.by for each in scans
+        }
+        assert [scan for scan in scans if not scan.is_by_index or scan.is_of_whole_plan] == []

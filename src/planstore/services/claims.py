@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from pydantic_core import to_jsonable_python
 
+from planstore.db import Loan
 from planstore.models.binding import Unbound, bound
 from planstore.models.claim import (
     MAX_BOUND_INPUT,
@@ -23,7 +24,7 @@ from planstore.models.claim import (
 )
 from planstore.models.dependency import DependencyType
 from planstore.services import following, refusals, spending, tracing
-from planstore.services.following import Ended
+from planstore.services.completing import Completions
 from planstore.services.metering import ClaimMeter
 from planstore.services.once import KEY_LIFETIME
 from planstore.services.searching import Leases, Searches
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from planstore.errors import PlanStoreError
     from planstore.models.claim import Heartbeat
     from planstore.models.idempotency import RequestKey
+    from planstore.services.following import Ended
     from planstore.services.once import Writes
     from planstore.services.wakeups import Wakeups
     from planstore.sql.connection import Connection, Row
@@ -68,6 +70,7 @@ class Claims:
         self._wakeups = wakeups
         self._swept_at = 0.0
         self._turns = Turns()
+        self._completions = Completions(database, self._turns)
         self._searches = Searches()
         self._leases = Leases()
         self.meter = ClaimMeter()
@@ -198,11 +201,24 @@ class Claims:
 
     async def end(self, endings: Sequence[Ending]) -> Ended:
         """End runs: at once where what follows can be counted, else with the plan locked."""
-        async with (
-            self._turns.at(each.task_id for each in endings),
-            self._database.connection() as conn,
-        ):
-            return await self._end_on(conn, endings)
+        async with Loan(self._database) as loan:
+            return await self._end(loan, endings)
+
+    async def _end(
+        self, loan: Loan, endings: Sequence[Ending], *, is_written_later: bool = False
+    ) -> Ended:
+        if not all(each.is_simple for each in endings):
+            async with self._turns.at(each.task_id for each in endings):
+                conn = await loan.connection()
+                return await self._end_on(conn, endings, is_written_later=is_written_later)
+        ended = await self._completions.complete(loan, endings, is_written_later=is_written_later)
+        if any(row["verdict"] != "changed" for row in ended.rows):
+            conn = await loan.connection()
+            counted = partial(following.end_counted, conn, is_written_later=is_written_later)
+            await ended.redo({"unheld"}, endings, counted)
+            await ended.redo({"stale", "wide"}, endings, partial(_end_locked, conn))
+        self.announce(ended)
+        return ended
 
     async def _end_on(
         self, conn: Connection, endings: Sequence[Ending], *, is_written_later: bool = False
@@ -210,20 +226,9 @@ class Claims:
         if any(each.usage for each in endings):
             async with conn.transaction():
                 ended = await spending.end_runs(conn, endings)
-        elif all(each.verb == End.COMPLETE and each.token is not None for each in endings):
-            ended = await _complete(conn, endings, is_written_later=is_written_later)
         else:
-            ended = Ended(await tasks.end(conn, endings, is_written_later=is_written_later))
-            ended.unblocked = ended.rows[0]["unblocked"]
-        left = [
-            number for number, row in enumerate(ended.rows) if row["verdict"] in {"stale", "wide"}
-        ]
-        if left:
-            async with conn.transaction():
-                again = await following.end_runs(conn, [endings[number] for number in left])
-            for number, row in zip(left, again.rows, strict=True):
-                ended.rows[number] = row
-            ended.unblocked += again.unblocked
+            ended = await following.end_counted(conn, endings, is_written_later=is_written_later)
+        await ended.redo({"stale", "wide"}, endings, partial(_end_locked, conn))
         self.announce(ended)
         return ended
 
@@ -276,10 +281,9 @@ class Claims:
         """
         if claim_next is not None:
             await self._take_over()
-        async with AsyncExitStack() as stack:
-            async with self._turns.at(each.task_id for each in endings):
-                conn = await stack.enter_async_context(self._database.connection())
-                ended = await self._end_on(conn, endings, is_written_later=claim_next is not None)
+        async with Loan(self._database) as loan:
+            ended = await self._end(loan, endings, is_written_later=claim_next is not None)
+            conn = await loan.connection()
             error = refusal(ended)
             packets: list[WorkPacket] = []
             if claim_next is not None:
@@ -359,21 +363,9 @@ def _shape(request: ClaimRequest) -> Hashable:
     return request.plan_id, request.agent_id, tuple(sorted(request.task_types or ()))
 
 
-async def _complete(
-    conn: Connection, endings: Sequence[Ending], *, is_written_later: bool
-) -> Ended:
-    """Complete tasks by their holders; who turns out not to hold one is dealt with apart."""
-    ended = Ended(await tasks.complete(conn, endings, is_written_later=is_written_later))
-    ended.unblocked = ended.rows[0]["unblocked"]
-    unheld = [number for number, row in enumerate(ended.rows) if row["verdict"] == "unheld"]
-    if unheld:
-        again = await tasks.end(
-            conn, [endings[number] for number in unheld], is_written_later=is_written_later
-        )
-        ended.unblocked += again[0]["unblocked"]
-        for number, row in zip(unheld, again, strict=True):
-            ended.rows[number] = row
-    return ended
+async def _end_locked(conn: Connection, endings: Sequence[Ending]) -> Ended:
+    async with conn.transaction():
+        return await following.end_runs(conn, endings)
 
 
 async def _resolved(

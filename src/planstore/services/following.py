@@ -14,11 +14,11 @@ from planstore.services import refusals, wiring
 from planstore.sql import derivation, plans, tasks
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Container, Iterable, Mapping, Sequence
     from uuid import UUID
 
     from planstore.services.wiring import Wish
-    from planstore.sql.connection import Connection, Row
+    from planstore.sql.connection import Connection, Row, RowLike
     from planstore.sql.tasks import Ending, NewTask
 
 
@@ -26,10 +26,25 @@ if TYPE_CHECKING:
 class Ended:
     """What became of runs that were to end."""
 
-    rows: list[Row]
-    """In the order that was asked, as `tasks.end` answers them."""
+    rows: list[RowLike]
+    """In the order that was asked, as `tasks.end` answers them; what was completed by its holder
+    has ``verdict``, ``status`` and ``is_returned`` alone."""
     unblocked: list[UUID] = field(default_factory=list["UUID"])
     """The tasks whose turn has come by it."""
+
+    async def redo(
+        self,
+        verdicts: Container[str],
+        endings: Sequence[Ending],
+        end: Callable[[list[Ending]], Awaitable[Ended]],
+    ) -> None:
+        """Have ``end`` do those of ``endings`` again that have one of these verdicts."""
+        left = [number for number, row in enumerate(self.rows) if row["verdict"] in verdicts]
+        if left:
+            again = await end([endings[number] for number in left])
+            for number, row in zip(left, again.rows, strict=True):
+                self.rows[number] = row
+            self.unblocked += again.unblocked
 
 
 async def lock(conn: Connection, plan_id: UUID) -> Row:
@@ -141,14 +156,22 @@ def made(new: NewTask, row: Row) -> Task:
     )
 
 
+async def end_counted(
+    conn: Connection, endings: Sequence[Ending], *, is_written_later: bool = False
+) -> Ended:
+    """End runs, of whatever plans, as far as what follows can be counted; see `tasks.end`."""
+    rows = await tasks.end(conn, endings, is_written_later=is_written_later)
+    return Ended([*rows], rows[0]["unblocked"])
+
+
 async def end_runs(conn: Connection, endings: Sequence[Ending], *, is_start: bool = True) -> Ended:
     """End runs, of whatever plans; these are locked first.
 
     ``is_start``: that makes a draft active.
     """
     await plans.lock_of_tasks(conn, (each.task_id for each in endings))
-    ended = Ended(await tasks.end(conn, endings, is_locked=True))
-    ended.unblocked = ended.rows[0]["unblocked"]
+    rows = await tasks.end(conn, endings, is_locked=True)
+    ended = Ended([*rows], rows[0]["unblocked"])
     wide = [number for number, row in enumerate(ended.rows) if row["verdict"] == "wide"]
     if wide:
         plan_ids = sorted({ended.rows[number]["plan_id"] for number in wide})
@@ -169,7 +192,7 @@ async def end_runs(conn: Connection, endings: Sequence[Ending], *, is_start: boo
     return ended
 
 
-async def _offer(conn: Connection, rows: Iterable[Row]) -> None:
+async def _offer(conn: Connection, rows: Iterable[RowLike]) -> None:
     limited = {row["plan_id"] for row in rows if row["is_limited"] and row["verdict"] == "changed"}
     for plan_id in sorted(limited):
         await tasks.offer(conn, plan_id)

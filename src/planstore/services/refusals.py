@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from planstore.models.plan import Plan, PlanUpdate
     from planstore.models.task import Task, TaskUpdate
     from planstore.models.webhook import Webhook, WebhookUpdate
-    from planstore.sql.connection import Row
+    from planstore.sql.connection import Row, RowLike
     from planstore.sql.tasks import Ending
 
 
@@ -168,7 +168,7 @@ def of_decision(task: Row, decision: Decision) -> InvalidTransition:
     )
 
 
-def of_ending(row: Row, ending: Ending, *, expected: int | None = None) -> PlanStoreError:
+def of_ending(row: RowLike, ending: Ending, *, expected: int | None = None) -> PlanStoreError:
     """The error for a run's end that was refused with this verdict."""
     task_id = ending.task_id
     if row["verdict"] == "missing":
@@ -256,7 +256,7 @@ def _listed(names: Sequence[str], count: int) -> str:
 _UNDECIDED: Final = frozenset({"approve", "reject"})
 
 
-def _but(row: Row) -> frozenset[str]:
+def _but(row: RowLike) -> frozenset[str]:
     """What the status allows, though not now.
 
     Only what is held by hand can be unheld, and decided is about what awaits that.

@@ -34,6 +34,15 @@ class Turns:
         if len(self._plans) > _REMEMBERED:
             self._plans.popitem(last=False)
 
+    def plan_of(self, task_id: UUID) -> UUID | None:
+        """Return the plan of a task, if it was handed out here not long ago."""
+        return self._plans.get(task_id)
+
+    def of(self, plan_id: UUID) -> asyncio.Lock:
+        """Return what whoever has the turn at a plan holds."""
+        # It is there for as long as somebody has it or waits for it.
+        return self._locks.setdefault(plan_id, asyncio.Lock())
+
     @asynccontextmanager
     async def at(self, task_ids: Iterable[UUID]) -> AsyncGenerator[None]:
         """Wait for the turn at the plans of these tasks, as far as they are known."""
@@ -41,8 +50,5 @@ class Turns:
         async with AsyncExitStack() as stack:
             # All take them in one order, so that nobody waits in a circle.
             for plan_id in sorted(known):
-                # It is there for as long as somebody has it or waits for it.
-                lock = self._locks.get(plan_id) or asyncio.Lock()
-                self._locks[plan_id] = lock
-                await stack.enter_async_context(lock)
+                await stack.enter_async_context(self.of(plan_id))
             yield

@@ -79,16 +79,16 @@ def settled(status: str, *, task_count: str, unfinished: str, live: str, auto: s
       end"""
 
 
-def next_step(gate: str) -> str:
-    """An expression for ``current_step``, given the new gate and the plan ``p`` as it was.
+def next_step(gate: str, *, plan: str) -> str:
+    """An expression for ``current_step``, given the new gate and the plan as it was.
 
     A client's value stands until the service computes a higher one; while the gate stays where
     it is, nothing is computed.
     """
     return f"""case
-      when {gate} is null or {gate} = p.computed_step then p.current_step
-      when p.current_step = p.computed_step then {gate}
-      else greatest(p.current_step, {gate})
+      when {gate} is null or {gate} = {plan}.computed_step then {plan}.current_step
+      when {plan}.current_step = {plan}.computed_step then {gate}
+      else greatest({plan}.current_step, {gate})
     end"""
 
 
@@ -121,7 +121,7 @@ followed as materialized (
     )
 }
       end as status,
-      case when w.keeps_step then p.current_step else {next_step("w.gate_order")} end
+      case when w.keeps_step then p.current_step else {next_step("w.gate_order", plan="p")} end
         as current_step,
       p.revision + w.revisions as revision
   ) f

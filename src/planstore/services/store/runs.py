@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from planstore.models.idempotency import Idempotency
     from planstore.models.usage import UsageReport
     from planstore.services.following import Ended
-    from planstore.sql.connection import Connection, Row
+    from planstore.sql.connection import Connection, RowLike
 
 
 class Runs(Core):
@@ -212,7 +212,7 @@ def _reported(usage: UsageReport | None) -> dict[str, Any] | None:
     return usage.named or None if usage is not None else None
 
 
-def _taken(row: Row, ending: Ending) -> TakenResult:
+def _taken(row: RowLike, ending: Ending) -> TakenResult:
     if row["verdict"] in {"changed", "same"}:
         return TakenResult(task_id=ending.task_id, ok=True, status=row["status"])
     error = refusals.of_ending(row, ending)

@@ -5,8 +5,10 @@ from it where that can be counted in place, what it does to the plan (`planstore
 the events of both and the idempotency key, all at once; and answer a ``verdict``, so that a
 refusal costs no second round trip. What can't be counted in place is ``wide``: nothing is done,
 and the caller does it again in a transaction, with `planstore.sql.derivation` after it. `claim` and
-`renew` take task rows only.
+`renew` take task rows only. `complete`, which happens most, is a function in the database.
 """
+
+from typing import Final
 
 from planstore.sql.tasks import deletion, dependencies
 from planstore.sql.tasks.approving import decide
@@ -21,7 +23,7 @@ from planstore.sql.tasks.claiming import (
     renew,
     seconds_to_next,
 )
-from planstore.sql.tasks.completing import complete
+from planstore.sql.tasks.completing import COMPLETE, complete
 from planstore.sql.tasks.creation import NewEdge, NewTask, create, expect_many
 from planstore.sql.tasks.deletion import delete
 from planstore.sql.tasks.ending import End, Ending, end, flush
@@ -30,8 +32,12 @@ from planstore.sql.tasks.resetting import failed, reset
 from planstore.sql.tasks.restoring import Restored, restore
 from planstore.sql.tasks.rewriting import differing, rewrite
 
+ROUTINES: Final = (COMPLETE,)
+"""The functions that the statements call."""
+
 __all__ = [
     "LONG_AGO",
+    "ROUTINES",
     "End",
     "Ending",
     "NewEdge",

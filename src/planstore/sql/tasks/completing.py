@@ -1,20 +1,30 @@
-"""Completing tasks by those who hold them: what happens most, and as little as can be for it.
+"""Completing tasks of one plan by those who hold them: what happens most.
 
-It is `planstore.sql.tasks.ending` for one verb and without the exceptions: a task that isn't held
-with the given token is ``unheld`` here, and left to that.
+It is `planstore.sql.tasks.ending` for one verb, one plan and without the exceptions: a task that
+isn't held with the given token, or isn't of the plan, is left to that, and so is whatever takes
+more than counting. Here the plan comes first, and all else is read once it is locked, so that
+nothing is ever found stale.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from planstore.models.plan import PLAN_LIFECYCLE
 from planstore.models.task import TASK_LIFECYCLE
-from planstore.sql.following import (
-    FOLLOWED,
-    PLAN_RECORDED,
+from planstore.sql.following import PLAN_COUNTS, next_step, settled
+from planstore.sql.fragments import (
+    PLAN_ACTIVE,
+    TASK_COMPLETED,
+    TASK_FINISHED,
+    TASK_PENDING,
+    TASK_RUNNING,
+    WHEN_FAILED,
+    event_of,
+    run_of,
 )
-from planstore.sql.fragments import TASK_COMPLETED, TASK_RUNNING, WHEN_FAILED, run_of
-from planstore.sql.tasks.opening import PLANS_LOCKED, UNBLOCKED, UNBLOCKED_EVENTS, WEIGHED, opened
+from planstore.sql.routines import routine
+from planstore.sql.tasks.opening import IS_DUE, IS_FREED
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,142 +36,329 @@ _EVENT: Final = next(
     f"'task.{each.past}'" for each in TASK_LIFECYCLE.transitions if each.verb == "complete"
 )
 
-# The parameters: $1 the tasks, $2 the tokens, $3 the outputs, $4 whether the commit need not wait
-# for the disk.
-_COMPLETE: Final = f"""
-with given as materialized (
-  select *
-  from unnest($1::uuid[], $2::bigint[], $3::json[]) with ordinality
-    as g (task_id, token, output_data, position)
-),
-placed as materialized (
-  -- The plan's id twice, so that PostgreSQL can't think of looking for the states by `plan`.
-  select g.*, t.plan_id, t.plan_id as of_plan, t.sequence_order
-  from given g
-  join planstore.tasks t on t.id = g.task_id
-),
-{PLANS_LOCKED},
-moving as materialized (
-  select
-    q.*, s.version, plan.revision, plan.gate_order, plan.plan_type, plan.template,
-    s.task_type, s.agent_id, s.worker_id, s.attempt, s.was_ready_at, s.began_at,
-    s.error is not null as had_error,
-    true as is_finishing
-  from placed q
-  join plan on plan.id = q.of_plan
-  join planstore.task_states s on s.plan_id = q.plan_id and s.task_id = q.task_id
-  where s.status = {TASK_RUNNING}
-    and s.fencing_token = q.token
-  order by q.task_id
-  for no key update of s
-),
-loosened as materialized (
-  select
-    d.plan_id, d.task_id,
-    count(*) filter (where d.condition <> {WHEN_FAILED})::int as satisfied,
-    bool_or(d.condition = {WHEN_FAILED}) as is_wide
-  from moving m
-  join planstore.dependencies d on d.plan_id = m.plan_id and d.needs_id = m.task_id
-  group by d.plan_id, d.task_id
-),
-tallied as materialized (
-  select
-    m.plan_id as id,
-    count(*) as finished,
-    count(*) filter (where m.sequence_order = m.gate_order) as finished_at_gate,
-    false as is_failure
-  from moving m
-  group by m.plan_id
-),
-{opened(locked="false", derived_after="false")},
-landing as materialized (
-  select m.*, coalesce(l.satisfied, 0) as satisfied
-  from moving m
-  join weighable w on w.id = m.plan_id and w.is_done
-  left join loosened l on l.plan_id = m.plan_id and l.task_id = m.task_id
-),
-moved as (
-  update planstore.task_states s
-  set
-    status = {TASK_COMPLETED},
-    completed_at = now(),
-    output_data = coalesce(n.output_data, s.output_data),
-    error = null,
-    version = s.version + 1,
-    updated_at = now(),
-    unmet = s.unmet - n.satisfied,
-    lease_expires_at = null,
-    lease_seconds = null,
-    times_out_at = null,
-    ended_at = now()
-  from landing n
-  where s.plan_id = n.plan_id
-    and s.task_id = n.task_id
-),
-weighed as materialized (
-  select
-    {WEIGHED},
-    g.live_tasks - g.finished + coalesce(o.due, 0) as live_tasks,
-    g.offered_tasks - g.finished + coalesce(o.ready, 0) as offered_tasks
-  from gated g
-  left join newly_due o on o.plan_id = g.id
-),
-{FOLLOWED},
-recorded as (
-  insert into planstore.events
-    (event_type, aggregate_type, aggregate_id, plan_id, version, payload, metadata)
-  select e.event_type, 'task', e.task_id, e.plan_id, e.version, e.payload, e.metadata
-  from (
+_SIGNATURE: Final = """
+  task_ids uuid[], tokens bigint[], outputs json[], is_written_later boolean,
+  out of_plan uuid, out verdict text, out taken integer[],
+  out unblocked uuid[], out unblocked_by integer[]
+"""
+
+_UNFINISHED: Final = f"""(
+          select s.status not in {TASK_FINISHED}
+          from planstore.task_states s
+          where s.plan_id = t.plan_id
+            and s.task_id = t.id
+        )"""
+
+_NEW_STATUS: Final = f"""case
+    when plan.is_closed then plan.status
+    else {
+    settled(
+        f"case when new_live > 0 then {PLAN_ACTIVE} else plan.status end",
+        task_count="plan.task_count",
+        unfinished="new_unfinished",
+        live="new_live",
+        auto="plan.auto_complete",
+    )
+}
+  end"""
+
+_BODY: Final = f"""
+declare
+  plan record;
+  ended record;
+  opened record;
+  is_needed boolean;
+  is_wide boolean;
+  is_turning boolean := false;
+  new_unfinished integer;
+  new_live integer;
+  new_offered integer;
+  new_gate integer;
+  new_at_gate integer;
+  new_status text;
+  new_step integer;
+begin
+  verdict := 'unheld';
+  unblocked := '{{}}';
+  unblocked_by := '{{}}';
+
+  select t.plan_id into of_plan
+  from planstore.tasks t
+  where t.id = task_ids[1];
+
+  select {PLAN_COUNTS}
+  into plan
+  from planstore.plans p
+  where p.id = of_plan
+  for no key update;
+  if not found then
+    return;
+  end if;
+
+  -- What needs them, and whether a part of that can never start now.
+  select count(*) > 0, coalesce(bool_or(d.condition = {WHEN_FAILED}), false)
+  into is_needed, is_wide
+  from unnest(task_ids) as g (task_id)
+  cross join lateral (
+    select d.condition
+    from planstore.dependencies d
+    where d.needs_id = g.task_id
+      and d.plan_id = of_plan
+    offset 0  -- or else it might begin with all dependencies of the plan
+  ) d;
+
+  if is_wide or plan.is_aborting or plan.status <> {PLAN_ACTIVE} and not plan.is_closed then
+    verdict := 'wide';
+    return;
+  end if;
+  if plan.is_limited then
+    verdict := 'stale';
+    return;
+  end if;
+
+  with moving as materialized (
+    select g.position, g.output_data, s.*
+    from (
+      select *
+      from unnest(task_ids, tokens, outputs) with ordinality
+        as u (task_id, token, output_data, position)
+      order by u.task_id
+    ) g
+    -- One after the other, in the order of their ids, and never by all tasks of the plan.
+    cross join lateral (
+      select
+        s.plan_id, s.task_id, t.sequence_order, s.version, s.error is not null as had_error,
+        s.task_type, s.agent_id, s.worker_id, s.attempt, s.was_ready_at, s.began_at
+      from planstore.tasks t
+      join planstore.task_states s on s.plan_id = t.plan_id and s.task_id = t.id
+      where t.plan_id = of_plan
+        and t.id = g.task_id
+        and s.status = {TASK_RUNNING}
+        and s.fencing_token = g.token
+      for no key update of s
+    ) s
+  ),
+  moved as (
+    update planstore.task_states s
+    set
+      status = {TASK_COMPLETED},
+      completed_at = now(),
+      output_data = coalesce(m.output_data, s.output_data),
+      error = null,
+      version = s.version + 1,
+      updated_at = now(),
+      lease_expires_at = null,
+      lease_seconds = null,
+      times_out_at = null,
+      ended_at = now()
+    from moving m
+    where s.plan_id = m.plan_id
+      and s.task_id = m.task_id
+  ),
+  recorded as (
+    insert into planstore.events
+      (event_type, aggregate_type, aggregate_id, plan_id, version, payload, metadata)
     select
-      n.position as place,
-      {_EVENT} as event_type,
-      n.task_id, n.plan_id, n.version + 1 as version,
+      {_EVENT}, 'task', m.task_id, of_plan, m.version + 1,
       (
         '{{"status":"' || {TASK_COMPLETED} || '","completed_at":' || to_json(now())
-        || case when n.had_error then ',"error":null' else '' end
-        || case when n.output_data is null then '' else ',"output_data":' || n.output_data end
+        || case when m.had_error then ',"error":null' else '' end
+        || case when m.output_data is null then '' else ',"output_data":' || m.output_data end
         || '}}'
-      )::json as payload,
-      row_to_json(r) as metadata
-    from landing n
-    cross join lateral (select n.revision, {run_of("n", plan="n")}) r
-    union all
-    {UNBLOCKED_EVENTS}
-  ) e
-  order by e.place, e.task_id
-  returning seq
-),
-{PLAN_RECORDED}
-select
-  g.task_id,
-  m.plan_id,
-  coalesce(w.verdict, 'unheld') as verdict,
-  {TASK_COMPLETED} as status,
-  false as is_limited,
-  false as is_returned,
-  case when g.position = 1 then {UNBLOCKED} end as unblocked,
-  case when g.position = 1 and $4::boolean then
-    set_config('synchronous_commit', 'off', true)
-  end as is_written_later
-from given g
-left join moving m on m.position = g.position
-left join weighable w on w.id = m.plan_id
-order by g.position
+      )::json,
+      row_to_json(r)
+    from moving m
+    cross join lateral (select plan.revision, {run_of("m", plan="plan")}) r
+    order by m.position
+  )
+  select
+    count(*) as finished,
+    count(*) filter (where m.sequence_order = plan.gate_order) as finished_at_gate,
+    max(m.position) filter (where m.sequence_order = plan.gate_order) as last_at_gate,
+    array_agg(m.position::integer) as positions,
+    array_agg(m.task_id) as ids
+  into ended
+  from moving m;
+
+  if ended.finished = 0 then
+    return;
+  end if;
+  verdict := 'changed';
+  taken := ended.positions;
+
+  new_unfinished := plan.unfinished_tasks - ended.finished;
+  new_live := plan.live_tasks - ended.finished;
+  new_offered := plan.offered_tasks - ended.finished;
+  new_gate := case when new_unfinished > 0 then plan.gate_order end;
+  new_at_gate := plan.gate_unfinished - ended.finished_at_gate;
+
+  if new_at_gate = 0 and new_unfinished > 0 then
+    select o.sequence_order, c.unfinished
+    into new_gate, new_at_gate
+    from (
+      select t.sequence_order
+      from planstore.tasks t
+      where t.plan_id = of_plan
+        and t.sequence_order > plan.gate_order
+        and t.id <> all (ended.ids)  -- need not be looked at again
+        and {_UNFINISHED}
+      order by t.sequence_order
+      limit 1
+    ) o
+    cross join lateral (
+      select count(*) as unfinished
+      from planstore.tasks t
+      where t.plan_id = of_plan
+        and t.sequence_order = o.sequence_order
+        and {_UNFINISHED}
+    ) c;
+    is_turning := plan.is_sequential;
+  end if;
+
+  if is_needed or is_turning then
+    with touched as materialized (
+      select
+        x.plan_id, x.task_id, sum(x.satisfied)::integer as satisfied,
+        bool_or(x.is_in_turn) as is_in_turn, max(x.place) as place
+      from (
+        select
+          d.plan_id, d.task_id, 1 as satisfied, m.position as place,
+          not plan.is_sequential or d.sequence_order <= new_gate as is_in_turn
+        from unnest(ended.ids, ended.positions) as m (task_id, position)
+        cross join lateral (
+          select d.plan_id, d.task_id, t.sequence_order
+          from planstore.dependencies d
+          join planstore.tasks t on t.id = d.task_id
+          where d.needs_id = m.task_id
+            and d.plan_id = of_plan
+          offset 0  -- or else it might begin with all tasks of the plan
+        ) d
+        union all
+        select t.plan_id, t.id, 0, ended.last_at_gate, true
+        from planstore.tasks t
+        where is_turning
+          and t.plan_id = of_plan
+          and t.sequence_order = new_gate
+      ) x
+      group by x.plan_id, x.task_id
+    ),
+    opened as (
+      update planstore.task_states s
+      set
+        unmet = s.unmet - x.satisfied,
+        status = case when {IS_FREED} then {TASK_PENDING} else s.status end,
+        status_reason = case when {IS_FREED} then null else s.status_reason end,
+        version = s.version + ({IS_FREED})::int,
+        updated_at = case when {IS_FREED} then now() else s.updated_at end,
+        due_at = case when {IS_DUE} then greatest(now(), s.not_before) else s.due_at end,
+        ready_at = case
+          when {IS_DUE} and plan.is_handing_out then greatest(now(), s.not_before)
+          else s.ready_at
+        end
+      from touched x
+      where s.plan_id = x.plan_id
+        and s.task_id = x.task_id
+        and (x.satisfied <> 0 or s.status = {TASK_PENDING} and s.due_at is null)
+      returning
+        s.task_id, s.version, s.task_type, s.due_at, s.ready_at, x.place,
+        x.satisfied <> 0 and s.status = {TASK_PENDING} as is_unblocked
+    ),
+    recorded as (
+      insert into planstore.events
+        (event_type, aggregate_type, aggregate_id, plan_id, version, payload, metadata)
+      select
+        'task.unblocked', 'task', o.task_id, of_plan, o.version,
+        json_build_object('status', {TASK_PENDING}, 'status_reason', null),
+        row_to_json(r)
+      from opened o
+      cross join lateral (select plan.revision, o.task_type) r
+      where o.is_unblocked
+      order by o.task_id
+    )
+    select
+      count(*) as due,
+      count(o.ready_at) as ready,
+      coalesce(array_agg(o.task_id order by o.task_id), '{{}}') as ids,
+      coalesce(array_agg(o.place::integer order by o.task_id), '{{}}') as places
+    into opened
+    from opened o
+    where o.due_at is not null;
+
+    new_live := new_live + opened.due;
+    new_offered := new_offered + opened.ready;
+    unblocked := opened.ids;
+    unblocked_by := opened.places;
+  end if;
+
+  new_status := {_NEW_STATUS};
+  new_step := {next_step("new_gate", plan="plan")};
+
+  update planstore.plans p
+  set
+    status = new_status,
+    current_step = new_step,
+    version = plan.version + (new_status <> plan.status or new_step <> plan.current_step)::int,
+    updated_at = case
+      when new_status <> plan.status or new_step <> plan.current_step then now()
+      else p.updated_at
+    end,
+    computed_step = coalesce(new_gate, p.computed_step),
+    unfinished_tasks = new_unfinished,
+    live_tasks = new_live,
+    offered_tasks = new_offered,
+    gate_order = new_gate,
+    gate_unfinished = coalesce(new_at_gate, 0),
+    reopened = false
+  where p.id = of_plan;
+
+  if new_status <> plan.status or new_step <> plan.current_step then
+    insert into planstore.events
+      (event_type, aggregate_type, aggregate_id, plan_id, version, payload, metadata)
+    values (
+      coalesce({event_of(PLAN_LIFECYCLE, "plan.status", "new_status")}, 'plan.advanced'),
+      'plan', of_plan, of_plan, plan.version + 1,
+      case
+        when new_status = plan.status then json_build_object('current_step', new_step)
+        when new_step = plan.current_step then json_build_object('status', new_status)
+        else json_build_object('status', new_status, 'current_step', new_step)
+      end,
+      json_build_object('revision', plan.revision)
+    );
+  end if;
+
+  if is_written_later then
+    perform set_config('synchronous_commit', 'off', true);
+  end if;
+end
+"""
+
+COMPLETE: Final = routine("complete_runs", _SIGNATURE, _BODY)
+
+_COMPLETE: Final = f"""
+select of_plan, verdict, taken, unblocked, unblocked_by
+from planstore.{COMPLETE.name}($1, $2, $3, $4)
 """
 
 
 async def complete(
     conn: Connection, endings: Sequence[Ending], *, is_written_later: bool = False
-) -> list[Row]:
-    """Complete tasks by their holders; answers each, in the given order, with ``verdict``.
+) -> Row:
+    """Complete tasks of the first one's plan by their holders; answers what became of them.
 
-    ``unheld``: nothing was done, for there is more to it; see `tasks.end`, whose other verdicts and
-    columns these are.
+    ``verdict``: ``changed``; or nothing was done, for there is more to it: ``unheld`` (nobody holds
+    any of them with the given token), or what `tasks.end` means by ``stale`` and ``wide``.
+    ``of_plan``: the plan, if the first one is there. ``taken``: the places of those that were
+    completed, 1 for the first; the others are unheld. ``unblocked``: the tasks whose turn has come,
+    with the places of those by which it has in ``unblocked_by``.
+
+    ``is_written_later``: as in `tasks.end`.
     """
-    return await conn.fetch(
+    row = await conn.fetchrow(
         _COMPLETE,
         [each.task_id for each in endings],
         [each.token for each in endings],
         [each.output_data for each in endings],
         is_written_later,
     )
+    assert row is not None
+    return row

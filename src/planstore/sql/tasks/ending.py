@@ -91,6 +91,11 @@ class Ending:
     """Under which the answer is kept."""
 
     @property
+    def is_simple(self) -> bool:
+        """Whether a holder completes it, and no more is said."""
+        return self.verb == End.COMPLETE and self.token is not None and not self.usage
+
+    @property
     def row(self) -> tuple[Any, ...]:
         """What is given of it, in the order of the parameters."""
         return (

@@ -33,10 +33,10 @@ from planstore.sql.fragments import (
     TASK_PENDING,
 )
 
-_FREED: Final = (
+IS_FREED: Final = (
     f"s.status = {TASK_BLOCKED} and s.status_reason = {IS_UNMET} and s.unmet = x.satisfied"
 )
-_DUE: Final = (
+IS_DUE: Final = (
     "x.is_in_turn and s.due_at is null and s.unmet = x.satisfied and ("
     f"s.status = {TASK_PENDING} or s.status = {TASK_BLOCKED} and s.status_reason = {IS_UNMET})"
 )
@@ -160,13 +160,13 @@ opened as (
   update planstore.task_states s
   set
     unmet = s.unmet - x.satisfied,
-    status = case when {_FREED} then {TASK_PENDING} else s.status end,
-    status_reason = case when {_FREED} then null else s.status_reason end,
-    version = s.version + ({_FREED})::int,
-    updated_at = case when {_FREED} then now() else s.updated_at end,
-    due_at = case when {_DUE} then greatest(now(), s.not_before) else s.due_at end,
+    status = case when {IS_FREED} then {TASK_PENDING} else s.status end,
+    status_reason = case when {IS_FREED} then null else s.status_reason end,
+    version = s.version + ({IS_FREED})::int,
+    updated_at = case when {IS_FREED} then now() else s.updated_at end,
+    due_at = case when {IS_DUE} then greatest(now(), s.not_before) else s.due_at end,
     ready_at = case
-      when {_DUE} and x.is_offering then greatest(now(), s.not_before) else s.ready_at
+      when {IS_DUE} and x.is_offering then greatest(now(), s.not_before) else s.ready_at
     end
   from touched x
   where s.plan_id = x.plan_id

@@ -1,0 +1,36 @@
+"""Functions in the database, for what is done so often that starting a long statement is felt.
+
+To start a statement costs PostgreSQL time for each step of its plan, taken or not: for one that
+provides for everything, twice as long as the work itself. A function goes step by step, and each of
+its steps is planned once and begun only when it is come to. Each sees the database as it is then,
+too: what is read after a lock is as new as the lock.
+
+They are made of the same pieces of SQL as the statements, and installed with the schema. Each bears
+a digest of its text in its name, so that a server of another version finds its own beside them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from hashlib import sha256
+
+
+@dataclass(frozen=True, slots=True)
+class Routine:
+    """A function in the database."""
+
+    name: str
+    """Of this version of it, without the schema's."""
+    sql: str
+    """What creates it."""
+
+
+def routine(noun: str, signature: str, body: str) -> Routine:
+    """A function of PL/pgSQL: its parameters and results, and what it does."""
+    digest = sha256((signature + body).encode()).hexdigest()[:12]
+    name = f"{noun}_{digest}"
+    return Routine(
+        name,
+        f"create or replace function planstore.{name}({signature})\n"
+        f"language plpgsql as $routine${body}$routine$",
+    )
