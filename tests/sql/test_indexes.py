@@ -25,7 +25,7 @@ from planstore.services.placing import new_tasks
 from planstore.services.plan_store import PlanStore
 from planstore.sql import derivation, plans, spending, tasks
 from planstore.sql.tasks import End, Ending
-from tests.holder import claim, complete_all
+from tests.holder import claim, complete_all, release
 from tests.services.weaving import woven
 
 if TYPE_CHECKING:
@@ -217,6 +217,24 @@ async def explaining(conn: Connection) -> AsyncGenerator[list[Scan]]:
     yield scans
     await conn.execute("set auto_explain.log_min_duration = -1")
     conn.remove_log_listener(note)
+
+
+async def test_what_one_task_is_handed_over_with_is_found_by_an_index(url: str) -> None:
+    async with PlanStore.open(url, migrate=False) as store:
+        plan, _ = await woven(store, {"a": [], "b": ["a"]})
+        await complete_all(store, await claim(store, plan=plan))
+        await release(store, (await claim(store, plan=plan))[0])
+    request = ClaimRequest(worker_id="w1", plan_id=plan.id)
+    async with Database.open(url, pool_size=1) as database, database.connection() as conn:
+        nothing = request.model_copy(update={"plan_id": uuid4()})
+        await tasks.claim(conn, nothing)  # the driver asks for types
+        async with explaining(conn) as scans:
+            (row,) = await tasks.claim(conn, request)
+
+        assert [each["name"] for each in row["dependencies"]] == ["a"]
+        assert [each["outcome"] for each in row["previous_attempts"]] == ["released"]
+        assert {"dependencies_pkey", "attempts_pkey"} <= {each.by for each in scans}
+        assert [scan for scan in scans if not scan.is_by_index or scan.is_of_whole_plan] == []
 
 
 async def test_each_step_of_completing_finds_its_rows_by_an_index(url: str) -> None:

@@ -23,6 +23,7 @@ from planstore.models.claim import (
     WorkPacket,
 )
 from planstore.models.dependency import DependencyType
+from planstore.models.trusted import Trusted
 from planstore.services import following, refusals, spending, tracing
 from planstore.services.completing import Completions
 from planstore.services.metering import ClaimMeter
@@ -53,6 +54,8 @@ _EXPIRED_AT_ONCE: Final = 100
 
 _LOOK_EVERY: Final = 1.0
 """Seconds after which a claim that waits looks for work by itself, whatever it is told."""
+
+_PACKET: Final = Trusted(WorkPacket)
 
 _NOT_IN_PACKET: Final = ("was_ready_at", "counts_attempts")
 """What a claim answers beside the work packet."""
@@ -408,4 +411,4 @@ def _packet(
     packet["resolved_input"] = resolved
     packet["dependencies"] = needed
     packet["previous_attempts"] = row["previous_attempts"] or []
-    return WorkPacket.model_validate(packet)
+    return _PACKET(packet)

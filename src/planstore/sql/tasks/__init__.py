@@ -15,6 +15,8 @@ from planstore.sql.tasks.approving import decide
 from planstore.sql.tasks.change import change
 from planstore.sql.tasks.claiming import (
     LONG_AGO,
+    NEEDED,
+    TRIED,
     Place,
     claim,
     held,
@@ -32,7 +34,7 @@ from planstore.sql.tasks.resetting import failed, reset
 from planstore.sql.tasks.restoring import Restored, restore
 from planstore.sql.tasks.rewriting import differing, rewrite
 
-ROUTINES: Final = (COMPLETE,)
+ROUTINES: Final = (COMPLETE, NEEDED, TRIED)
 """The functions that the statements call."""
 
 __all__ = [

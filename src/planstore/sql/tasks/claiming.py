@@ -19,6 +19,7 @@ from planstore.sql.fragments import (
     columns,
     satisfies,
 )
+from planstore.sql.routines import routine
 from planstore.sql.tasks.columns import ALL, TASK
 
 if TYPE_CHECKING:
@@ -91,7 +92,7 @@ _AFTER: Final = (
 # $6 the agent; the place after which to search: $7 its priority, $8 the time, $9 the task; and $10
 # the trace that it is a part of.
 @cache
-def _claim(*, plan: bool, types: bool, agent: bool) -> str:
+def _claim(*, plan: bool, types: bool, agent: bool, is_one: bool) -> str:
     sources = _sources(plan=plan, types=types, agent=agent)
     # One source is in order already; several have to be merged.
     merged = "" if sources == (sources[0],) and not types else "order by r.ready_at, r.task_id"
@@ -113,10 +114,12 @@ picked as materialized (
   where l.priority is not null
   limit $3
 ),
-{_HANDED_OVER}"""
+{_handed_over(is_one=is_one)}"""
 
 
-_NEEDED: Final = f"""
+def _needed(plan_id: str, task_id: str) -> str:
+    """What a task needed."""
+    return f"""
     select json_agg(
       json_build_object(
         'task_id', n.id, 'name', n.name, 'when', n.condition, 'type', n.kind, 'status', n.status,
@@ -141,12 +144,14 @@ _NEEDED: Final = f"""
           and t.id = d.needs_id
         offset 0  -- or else it might begin with all tasks of the plan
       ) n
-      where d.plan_id = c.plan_id
-        and d.task_id = c.id
+      where d.plan_id = {plan_id}
+        and d.task_id = {task_id}
     ) n"""
-"""What the claimed task ``c`` needed."""
 
-_TRIED: Final = f"""
+
+def _tried(plan_id: str, task_id: str) -> str:
+    """The last runs of a task."""
+    return f"""
     select json_agg(
       json_build_object(
         'attempt', n.attempt, 'worker_id', n.worker_id, 'began_at', n.began_at,
@@ -157,20 +162,45 @@ _TRIED: Final = f"""
     from (
       select a.attempt, a.worker_id, a.began_at, a.ended_at, a.outcome, a.error
       from planstore.attempts a
-      where a.plan_id = c.plan_id
-        and a.task_id = c.id
+      where a.plan_id = {plan_id}
+        and a.task_id = {task_id}
       order by a.attempt desc
       limit {PREVIOUS_ATTEMPTS}
     ) n"""
-"""The last runs of the claimed task ``c``."""
 
-_PACKET: Final = f"""{columns(ALL, of="c")},
+
+NEEDED: Final = routine(
+    "needed",
+    "of_plan uuid, of_task uuid, out needed json",
+    f"begin needed := ({_needed('of_plan', 'of_task')}); end",
+)
+TRIED: Final = routine(
+    "tried",
+    "of_plan uuid, of_task uuid, out tried json",
+    f"begin tried := ({_tried('of_plan', 'of_task')}); end",
+)
+
+
+def _packet(*, by_calls: bool) -> str:
+    """The claimed task ``c``, with all that its worker needs.
+
+    ``by_calls``: what few tasks have is asked for by functions. For one task that costs less than
+    to provide for it in each statement; for many it costs more.
+    """
+    if by_calls:
+        needed = f"planstore.{NEEDED.name}(c.plan_id, c.id)"
+        tried = f"planstore.{TRIED.name}(c.plan_id, c.id)"
+    else:
+        needed, tried = f"({_needed('c.plan_id', 'c.id')})", f"({_tried('c.plan_id', 'c.id')})"
+    return f"""{columns(ALL, of="c")},
   c.fencing_token, c.lease_expires_at, c.plan_revision,
-  case when c.needs > 0 then ({_NEEDED}) end as dependencies,
-  case when c.attempt > 1 then ({_TRIED}) end as previous_attempts"""
-"""The claimed task ``c``, with all that its worker needs."""
+  null::json as resolved_input,  -- worked out later
+  case when c.needs > 0 then {needed} end as dependencies,
+  case when c.attempt > 1 then {tried} end as previous_attempts"""
 
-_HANDED_OVER: Final = f"""
+
+def _handed_over(*, is_one: bool) -> str:
+    return f"""
 asked as (  -- here for the types of what isn't used by every search
   select $4::uuid, $5::text[], $6::uuid
 ),
@@ -226,9 +256,9 @@ recorded as (
   order by c.priority desc, c.was_ready_at, c.id
 )
 select
-  {_PACKET},
-  c.was_ready_at, c.counts_attempts,
-  $10::text as traceparent
+  {_packet(by_calls=is_one)},
+  $10::text as traceparent,
+  c.was_ready_at, c.counts_attempts
 from claimed c
 order by c.priority desc, c.was_ready_at, c.id
 """
@@ -261,6 +291,7 @@ async def claim(
         plan=request.plan_id is not None,
         types=request.task_types is not None,
         agent=request.agent_id is not None,
+        is_one=request.limit == 1,
     )
     return await conn.fetch(
         statement,
@@ -288,7 +319,8 @@ with held as materialized (
   limit $2
 )
 select
-  {_PACKET}
+  {_packet(by_calls=False)},
+  null::text as traceparent
 from held c
 order by c.created_at, c.id
 """

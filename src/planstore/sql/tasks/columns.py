@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from planstore.models.task import Task
 from planstore.sql.fragments import columns
 
 OF_TASK: Final = (
@@ -17,7 +18,8 @@ OF_STATE: Final = (
     "usage",
     *("version", "updated_at", "started_at", "completed_at"),
 )
-ALL: Final = (*OF_TASK, *OF_STATE)
+ALL: Final = tuple(Task.model_fields)
+"""In the order in which they are shown."""
 
 TASK: Final = f"{columns(OF_TASK, of='t')}, {columns(OF_STATE, of='s')}"
 TASKS: Final = """planstore.tasks t

@@ -62,14 +62,55 @@ _NEW_STATUS: Final = f"""case
 }
   end"""
 
+_HELD: Final = f"""select
+        s.plan_id, s.task_id, t.sequence_order, s.version, s.error is not null as had_error,
+        s.task_type, s.agent_id, s.worker_id, s.attempt, s.was_ready_at, s.began_at
+      from planstore.tasks t
+      join planstore.task_states s on s.plan_id = t.plan_id and s.task_id = t.id
+      where t.plan_id = of_plan
+        and s.status = {TASK_RUNNING}"""
+"""The tasks of the plan that run, with what is to be known of them; which ones is to be added."""
+
+
+def _change(output: str) -> str:
+    """What becomes of a task ``s``, given what came of it."""
+    return f"""status = {TASK_COMPLETED},
+      completed_at = now(),
+      output_data = coalesce({output}, s.output_data),
+      error = null,
+      version = s.version + 1,
+      updated_at = now(),
+      lease_expires_at = null,
+      lease_seconds = null,
+      times_out_at = null,
+      ended_at = now()"""
+
+
+def _told(task: str, output: str) -> str:
+    """The event of that; its payload as text, for it is always the same."""
+    return f"""
+      {_EVENT}, 'task', {task}.task_id, {task}.plan_id, {task}.version + 1,
+      (
+        '{{"status":"' || {TASK_COMPLETED} || '","completed_at":' || to_json(now())
+        || case when {task}.had_error then ',"error":null' else '' end
+        || case when {output} is null then '' else ',"output_data":' || {output} end
+        || '}}'
+      )::json,
+      row_to_json(r)"""
+
+
 _BODY: Final = f"""
 declare
   plan record;
-  ended record;
+  held record;
   opened record;
+  ids uuid[];
+  last_at_gate integer;
   is_needed boolean;
   is_wide boolean;
   is_turning boolean := false;
+  finished integer;
+  finished_at_gate integer;
   new_unfinished integer;
   new_live integer;
   new_offered integer;
@@ -98,14 +139,10 @@ begin
   -- What needs them, and whether a part of that can never start now.
   select count(*) > 0, coalesce(bool_or(d.condition = {WHEN_FAILED}), false)
   into is_needed, is_wide
-  from unnest(task_ids) as g (task_id)
-  cross join lateral (
-    select d.condition
-    from planstore.dependencies d
-    where d.needs_id = g.task_id
-      and d.plan_id = of_plan
-    offset 0  -- or else it might begin with all dependencies of the plan
-  ) d;
+  from planstore.dependencies d
+  where d.needs_id = any (task_ids)
+    -- In words that aren't those of an index, or else it might begin with all of the plan's.
+    and d.plan_id is not distinct from of_plan;
 
   if is_wide or plan.is_aborting or plan.status <> {PLAN_ACTIVE} and not plan.is_closed then
     verdict := 'wide';
@@ -116,81 +153,84 @@ begin
     return;
   end if;
 
-  with moving as materialized (
-    select g.position, g.output_data, s.*
-    from (
-      select *
-      from unnest(task_ids, tokens, outputs) with ordinality
-        as u (task_id, token, output_data, position)
-      order by u.task_id
-    ) g
-    -- One after the other, in the order of their ids, and never by all tasks of the plan.
-    cross join lateral (
-      select
-        s.plan_id, s.task_id, t.sequence_order, s.version, s.error is not null as had_error,
-        s.task_type, s.agent_id, s.worker_id, s.attempt, s.was_ready_at, s.began_at
-      from planstore.tasks t
-      join planstore.task_states s on s.plan_id = t.plan_id and s.task_id = t.id
-      where t.plan_id = of_plan
-        and t.id = g.task_id
-        and s.status = {TASK_RUNNING}
-        and s.fencing_token = g.token
-      for no key update of s
-    ) s
-  ),
-  moved as (
+  if cardinality(task_ids) = 1 then
+    {_HELD}
+      and t.id = task_ids[1]
+      and s.fencing_token = tokens[1]
+    into held
+    for no key update of s;
+    if not found then
+      return;
+    end if;
+
     update planstore.task_states s
     set
-      status = {TASK_COMPLETED},
-      completed_at = now(),
-      output_data = coalesce(m.output_data, s.output_data),
-      error = null,
-      version = s.version + 1,
-      updated_at = now(),
-      lease_expires_at = null,
-      lease_seconds = null,
-      times_out_at = null,
-      ended_at = now()
-    from moving m
-    where s.plan_id = m.plan_id
-      and s.task_id = m.task_id
-  ),
-  recorded as (
+      {_change("outputs[1]")}
+    where s.plan_id = held.plan_id
+      and s.task_id = held.task_id;
+
     insert into planstore.events
       (event_type, aggregate_type, aggregate_id, plan_id, version, payload, metadata)
-    select
-      {_EVENT}, 'task', m.task_id, of_plan, m.version + 1,
-      (
-        '{{"status":"' || {TASK_COMPLETED} || '","completed_at":' || to_json(now())
-        || case when m.had_error then ',"error":null' else '' end
-        || case when m.output_data is null then '' else ',"output_data":' || m.output_data end
-        || '}}'
-      )::json,
-      row_to_json(r)
-    from moving m
-    cross join lateral (select plan.revision, {run_of("m", plan="plan")}) r
-    order by m.position
-  )
-  select
-    count(*) as finished,
-    count(*) filter (where m.sequence_order = plan.gate_order) as finished_at_gate,
-    max(m.position) filter (where m.sequence_order = plan.gate_order) as last_at_gate,
-    array_agg(m.position::integer) as positions,
-    array_agg(m.task_id) as ids
-  into ended
-  from moving m;
+    select {_told("held", "outputs[1]")}
+    from (select plan.revision, {run_of("held", plan="plan")}) r;
 
-  if ended.finished = 0 then
-    return;
+    finished := 1;
+    finished_at_gate := (held.sequence_order = plan.gate_order)::integer;
+    last_at_gate := 1;
+    taken := array[1];
+    ids := task_ids;
+  else
+    with moving as materialized (
+      select g.position, g.output_data, s.*
+      from (
+        select *
+        from unnest(task_ids, tokens, outputs) with ordinality
+          as u (task_id, token, output_data, position)
+        order by u.task_id
+      ) g
+      -- One after the other, in the order of their ids, and never by all tasks of the plan.
+      cross join lateral (
+        {_HELD}
+          and t.id = g.task_id
+          and s.fencing_token = g.token
+        for no key update of s
+      ) s
+    ),
+    moved as (
+      update planstore.task_states s
+      set
+        {_change("m.output_data")}
+      from moving m
+      where s.plan_id = m.plan_id
+        and s.task_id = m.task_id
+    ),
+    recorded as (
+      insert into planstore.events
+        (event_type, aggregate_type, aggregate_id, plan_id, version, payload, metadata)
+      select {_told("m", "m.output_data")}
+      from moving m
+      cross join lateral (select plan.revision, {run_of("m", plan="plan")}) r
+      order by m.position
+    )
+    select
+      count(*),
+      count(*) filter (where m.sequence_order = plan.gate_order),
+      max(m.position) filter (where m.sequence_order = plan.gate_order),
+      array_agg(m.position::integer),
+      array_agg(m.task_id)
+    into finished, finished_at_gate, last_at_gate, taken, ids
+    from moving m;
+    if finished = 0 then
+      return;
+    end if;
   end if;
   verdict := 'changed';
-  taken := ended.positions;
 
-  new_unfinished := plan.unfinished_tasks - ended.finished;
-  new_live := plan.live_tasks - ended.finished;
-  new_offered := plan.offered_tasks - ended.finished;
+  new_unfinished := plan.unfinished_tasks - finished;
+  new_live := plan.live_tasks - finished;
+  new_offered := plan.offered_tasks - finished;
   new_gate := case when new_unfinished > 0 then plan.gate_order end;
-  new_at_gate := plan.gate_unfinished - ended.finished_at_gate;
+  new_at_gate := plan.gate_unfinished - finished_at_gate;
 
   if new_at_gate = 0 and new_unfinished > 0 then
     select o.sequence_order, c.unfinished
@@ -200,7 +240,7 @@ begin
       from planstore.tasks t
       where t.plan_id = of_plan
         and t.sequence_order > plan.gate_order
-        and t.id <> all (ended.ids)  -- need not be looked at again
+        and t.id <> all (ids)  -- need not be looked at again
         and {_UNFINISHED}
       order by t.sequence_order
       limit 1
@@ -224,7 +264,7 @@ begin
         select
           d.plan_id, d.task_id, 1 as satisfied, m.position as place,
           not plan.is_sequential or d.sequence_order <= new_gate as is_in_turn
-        from unnest(ended.ids, ended.positions) as m (task_id, position)
+        from unnest(ids, taken) as m (task_id, position)
         cross join lateral (
           select d.plan_id, d.task_id, t.sequence_order
           from planstore.dependencies d
@@ -234,7 +274,7 @@ begin
           offset 0  -- or else it might begin with all tasks of the plan
         ) d
         union all
-        select t.plan_id, t.id, 0, ended.last_at_gate, true
+        select t.plan_id, t.id, 0, last_at_gate, true
         from planstore.tasks t
         where is_turning
           and t.plan_id = of_plan
