@@ -111,6 +111,8 @@ class ModelTask:
     """How claims on it have ended."""
     tokens: list[int] = field(default_factory=list[int])
     """Of all claims that there were on it."""
+    retry_at: int = 0
+    """When it is to be tried again."""
     # What follows from that.
     status: TaskStatus = TaskStatus.PENDING
     reason: StatusReason | None = None
@@ -151,6 +153,7 @@ class ModelTask:
 
     def begin(self, worker: str | None) -> None:
         self.stand(TaskStatus.RUNNING)
+        self.retry_at = 0
         self.attempt += 1
         self.worker = worker
 
@@ -168,6 +171,7 @@ class ModelTask:
         self.free_attempts = self.attempt
         self.worker = self.output = self.result_token = None
         self.needs_review = self.is_shut = False
+        self.retry_at = 0
 
 
 @dataclass
@@ -476,7 +480,7 @@ class ModelPlan:
                 else:
                     task.stand(None)
                     task.worker = None
-                    task.due = max(self.clock.now + report.retry_in, task.not_before)
+                    task.retry_at = self.clock.now + report.retry_in
 
     def reset(self, task_ids: Iterable[UUID]) -> Refusal:
         """Have tasks begin anew that run or have ended."""
@@ -658,7 +662,7 @@ class ModelPlan:
             if task.status != TaskStatus.PENDING or not is_in_turn:
                 task.due = None
             elif task.due is None:
-                task.due = max(self.clock.now, task.not_before)
+                task.due = max(self.clock.now, task.not_before, task.retry_at)
 
     @property
     def is_live(self) -> bool:

@@ -111,8 +111,8 @@ dead (task_id) as (
 ),
 standing as materialized (
   select
-    s.task_id, t.sequence_order, d.needs, u.unmet, w.status, s.due_at, s.not_before, s.priority,
-    s.ready_at is not null as was_ready,
+    s.task_id, t.sequence_order, d.needs, u.unmet, w.status, s.due_at, s.not_before, s.retry_at,
+    s.priority, s.ready_at is not null as was_ready,
     case
       when w.status = {TASK_SKIPPED} and (i.is_idle or i.is_held) then
         case
@@ -190,7 +190,7 @@ timed as materialized (
     case
       when n.status = {TASK_PENDING}
         and (not plan.is_sequential or n.sequence_order <= gate.gate_order)
-        then coalesce(n.due_at, greatest(now(), n.not_before))
+        then coalesce(n.due_at, greatest(now(), n.not_before, n.retry_at))
     end as now_due_at
   from standing n
   cross join plan

@@ -164,9 +164,10 @@ opened as (
     status_reason = case when {_FREED} then null else s.status_reason end,
     version = s.version + ({_FREED})::int,
     updated_at = case when {_FREED} then now() else s.updated_at end,
-    due_at = case when {_DUE} then greatest(now(), s.not_before) else s.due_at end,
+    due_at = case when {_DUE} then greatest(now(), s.not_before, s.retry_at) else s.due_at end,
     ready_at = case
-      when {_DUE} and x.is_offering then greatest(now(), s.not_before) else s.ready_at
+      when {_DUE} and x.is_offering then greatest(now(), s.not_before, s.retry_at)
+      else s.ready_at
     end
   from touched x
   where s.plan_id = x.plan_id

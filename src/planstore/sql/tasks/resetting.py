@@ -88,6 +88,7 @@ renewed as (
     version = s.version + 1,
     updated_at = now(),
     free_attempts = s.attempt,
+    retry_at = null,
     fencing_token = null,
     lease_seconds = null,
     lease_expires_at = null,
