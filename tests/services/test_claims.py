@@ -559,6 +559,19 @@ async def test_an_operator_may_take_a_task_from_its_holder(
     assert await claim(store) == []
 
 
+@pytest.mark.parametrize("status", [S.PENDING, S.BLOCKED])
+async def test_a_holder_may_give_its_task_back_by_an_edit(store: PlanStore, status: S) -> None:
+    plan = await plan_of(store)
+    await task_of(store, plan)
+    packet = await claimed(store, plan)
+
+    given_back = await moved(store, packet, status, fencing_token=packet.fencing_token)
+
+    assert (given_back.status, given_back.worker_id) == (status, None)
+    (attempt,) = await store.list_attempts(packet.id)
+    assert (attempt.outcome, attempt.worker_id) == (Outcome.RELEASED, "w1")
+
+
 async def test_an_edit_leaves_the_claim_alone(store: PlanStore) -> None:
     plan = await plan_of(store)
     await task_of(store, plan)

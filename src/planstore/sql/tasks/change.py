@@ -261,7 +261,11 @@ tried as (  -- a run that is undone, or ended by hand, stays readable
   select
     o.plan_id, o.id, o.attempt, o.worker_id, o.fencing_token, o.began_at,
     coalesce(o.completed_at, now()),
-    case when o.is_reset then o.status when o.is_claimed then 'overridden' else 'released' end,
+    case
+      when o.is_reset then o.status
+      when o.is_claimed and {_TOKEN} is null then 'overridden'
+      else 'released'
+    end,
     null
   from task o, judged j
   where j.verdict = 'changed'
