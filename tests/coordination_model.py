@@ -511,8 +511,10 @@ class ModelPlan:
         )
 
     def followers(self, task_id: UUID) -> set[UUID]:
-        """All that need the task, directly or not."""
-        found: set[UUID] = set()
+        """All that need the task, directly or not, or have their turn after it."""
+        order = self.tasks[task_id].order
+        later = {each for each, task in self.tasks.items() if task.order > order}
+        found: set[UUID] = later if self.is_sequential else set()
         reached = {task_id}
         while reached:
             reached = {
