@@ -91,6 +91,8 @@ class ModelTask:
     # What it is by itself. Skipped and `is_shut`: its plan was closed before it had started.
     own: TaskStatus | None = None
     is_shut: bool = False
+    keeps_hold: bool = False
+    """Whether it is held again once an abort is undone."""
     needs_review: bool = False
     requires_approval: bool = False
     decision: Decision | None = None
@@ -151,6 +153,14 @@ class ModelTask:
         self.token = None
         self.due = None
 
+    def rest_or_resume_hold(self, *, is_over: bool) -> None:
+        if self.is_held and is_over:
+            self.stand(None)
+            self.keeps_hold = True
+        elif self.keeps_hold and not is_over:
+            self.stand(TaskStatus.BLOCKED)
+            self.keeps_hold = False
+
     def begin(self, worker: str | None) -> None:
         self.stand(TaskStatus.RUNNING)
         self.retry_at = 0
@@ -172,6 +182,7 @@ class ModelTask:
         self.worker = self.output = self.result_token = None
         self.needs_review = self.is_shut = False
         self.retry_at = 0
+        self.keeps_hold = False
 
 
 @dataclass
@@ -591,8 +602,7 @@ class ModelPlan:
     def _derive_statuses(self) -> None:
         is_over = self.is_closed or self.is_aborting
         for task in self.tasks.values():
-            if task.is_held and is_over:
-                task.stand(None)
+            task.rest_or_resume_hold(is_over=is_over)
             if not task.is_idle:
                 assert task.own is not None
                 task.status = task.own
@@ -611,6 +621,7 @@ class ModelPlan:
             elif self.is_closed:
                 task.stand(TaskStatus.SKIPPED)
                 task.is_shut = True
+                task.keeps_hold = False
                 task.status, task.reason = TaskStatus.SKIPPED, StatusReason.CLOSED
             elif is_over:
                 task.status, task.reason = TaskStatus.SKIPPED, StatusReason.ABORTED

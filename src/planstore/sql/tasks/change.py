@@ -230,6 +230,7 @@ moved as (
     due_at = case when {_STILL_DUE} then s.due_at end,
     ready_at = case when {_STILL_DUE} then s.ready_at end,
     retry_at = case when not (o.is_start or o.is_reset) then s.retry_at end,
+    keeps_hold = s.keeps_hold and not o.is_move,
     was_ready_at = case when o.is_start then o.ready_at else s.was_ready_at end,
     began_at = case when o.is_start then now() when o.is_move then null else s.began_at end,
     ended_at = case when o.is_move then null else s.ended_at end,

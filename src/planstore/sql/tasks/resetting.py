@@ -89,6 +89,7 @@ renewed as (
     updated_at = now(),
     free_attempts = s.attempt,
     retry_at = null,
+    keeps_hold = false,
     fencing_token = null,
     lease_seconds = null,
     lease_expires_at = null,
