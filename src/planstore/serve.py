@@ -248,7 +248,7 @@ async def _serve(
             max_batch_body=settings.max_batch_body_bytes,
         )
         metrics = Metrics(store)
-        mcp = McpApp(store, max_body=settings.max_body_bytes)
+        mcp = McpApp(store, limits=limits, max_body=settings.max_body_bytes)
         config = uvicorn.Config(
             create_app(context, admission, metrics=metrics, mcp=mcp),
             http=_Protocol,
