@@ -74,6 +74,16 @@ def test_an_id_that_is_well_formed_is_answered_and_logged(talkative: Served) -> 
     }
 
 
+def test_calls_of_tools_are_told_by_their_route_too(talkative: Served) -> None:
+    with talkative.client(headers={"X-API-Key": SECRET}) as client:
+        client.post("/mcp", json={}, headers={"X-Request-ID": "a-tool"})
+        metrics = client.get("/metrics").text
+
+    (line,) = lines_of(talkative, "a-tool")
+    assert line["route"] == "/mcp"
+    assert 'planstore_http_requests_total{method="POST",route="/mcp",status="4xx"}' in metrics
+
+
 @pytest.mark.parametrize("given", ["", "a b", "x" * 129, '"quoted"', "ü", "a\tb", "a,b"])
 def test_any_other_request_gets_an_id_of_its_own(talkative: Served, given: str) -> None:
     with talkative.client() as client:
