@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 import uvicorn
 import uvloop
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from planstore.app import create_app
 from planstore.embedded import EmbeddedPostgres, default_data_dir
@@ -39,6 +39,8 @@ if TYPE_CHECKING:
         Iterable,
     )
     from pathlib import Path
+
+    from uvicorn._types import ASGI3Application
 
     from planstore.models.retention import Kept
     from planstore.settings import Settings
@@ -159,7 +161,23 @@ def _listen(settings: Settings) -> socket.socket:
 
 
 class _Protocol(HttpToolsProtocol):
-    """uvicorn's, but what can't be read as HTTP is refused as all else is."""
+    """uvicorn's, but what can't be read as HTTP is refused as all else is.
+
+    And of requests that were sent one behind the other, each is told when the client has left:
+    uvicorn tells the last one alone, so the one that is being answered would write to nobody.
+    """
+
+    _answered: RequestResponseCycle | None = None
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
+        self._answered = cycle
+        super()._start_asgi_task(cycle, app)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self._answered is not None and not self._answered.response_complete:
+            self._answered.disconnected = True
+            self._answered.message_event.set()
+        super().connection_lost(exc)
 
     def on_message_begin(self) -> None:
         super().on_message_begin()

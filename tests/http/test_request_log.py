@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import socket
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
@@ -113,6 +114,25 @@ def test_probes_are_heard_of_at_debug_and_refusals_as_any_request(talkative: Ser
         ("info", None, 405),
     ]
     assert SECRET not in talkative.log.read_text()
+
+
+def test_a_client_that_leaves_while_it_is_answered_is_no_error(talkative: Served) -> None:
+    stream, following = (
+        f"GET {path} HTTP/1.1\r\nHost: localhost:{talkative.port}\r\nX-API-Key: {SECRET}\r\n"
+        f"X-Request-ID: {name}\r\n\r\n".encode()
+        for path, name in (("/events/stream", "a-stream"), ("/plans/", "never-answered"))
+    )
+    with socket.create_connection(("localhost", talkative.port), PATIENCE) as connection:
+        # The second request waits for the end of the first one.
+        connection.sendall(stream + following)
+        answer = b""
+        while b"retry:" not in answer:
+            answer += connection.recv(1_000)
+
+    (line,) = lines_of(talkative, "a-stream")
+    assert (line["level"], line["event"], line["status"]) == ("info", "request", 200)
+    assert line["duration_seconds"] < 5  # it didn't wait for something to tell
+    assert "Traceback" not in talkative.log.read_text()
 
 
 def test_neither_payloads_nor_queries_are_logged(talkative: Served) -> None:
