@@ -340,10 +340,13 @@ async def test_nothing_is_handed_out_with_a_refusal(store: PlanStore, database: 
     assert {task.status for task in await store.list_tasks(plan_id=a.plan_id)} == {S.PENDING}
 
 
+@pytest.mark.parametrize("key", [None, Idempotency("results")])
+@pytest.mark.parametrize("fields", [{}, {"max_parallel_tasks": 3}])
 async def test_of_many_results_each_is_taken_or_refused_for_itself(
-    store: PlanStore, database: Database
+    store: PlanStore, key: Idempotency | None, fields: dict[str, Any]
 ) -> None:
-    _, tasks = await woven(store, {"a": [], "b": [], "c": [], "d": ["a"], "e": ["b"]})
+    needs = {"a": [], "b": [], "c": [], "d": ["a"], "e": ["b"]}
+    _, tasks = await woven(store, needs, **fields)
     a, b, c = await claim(store)
     await release(store, b)
     unknown = uuid4()
@@ -354,7 +357,7 @@ async def test_of_many_results_each_is_taken_or_refused_for_itself(
         Result(task_id=unknown, fencing_token=7),
     ]
 
-    answer = await store.complete_tasks(Results(results=results))
+    answer = await store.complete_tasks(Results(results=results), idempotency=key)
 
     told = [
         (each.task_id, each.ok, each.status, each.error and each.error.code)

@@ -23,7 +23,6 @@ from planstore.models.claim import (
 )
 from planstore.models.dependency import DependencyType
 from planstore.services import following, refusals, spending, tracing
-from planstore.services.following import Ended
 from planstore.services.metering import ClaimMeter
 from planstore.services.once import KEY_LIFETIME
 from planstore.services.searching import Leases, Searches
@@ -40,6 +39,7 @@ if TYPE_CHECKING:
     from planstore.errors import PlanStoreError
     from planstore.models.claim import Heartbeat
     from planstore.models.idempotency import RequestKey
+    from planstore.services.following import Ended
     from planstore.services.once import Writes
     from planstore.services.wakeups import Wakeups
     from planstore.sql.connection import Connection, Row
@@ -210,20 +210,11 @@ class Claims:
         if any(each.usage for each in endings):
             async with conn.transaction():
                 ended = await spending.end_runs(conn, endings)
-        elif all(each.verb == End.COMPLETE and each.token is not None for each in endings):
-            ended = await _complete(conn, endings, is_written_later=is_written_later)
         else:
-            ended = Ended(await tasks.end(conn, endings, is_written_later=is_written_later))
-            ended.unblocked = ended.rows[0]["unblocked"]
-        left = [
-            number for number, row in enumerate(ended.rows) if row["verdict"] in {"stale", "wide"}
-        ]
-        if left:
+            ended = await following.count_runs(conn, endings, is_written_later=is_written_later)
+        if left := ended.left:
             async with conn.transaction():
-                again = await following.end_runs(conn, [endings[number] for number in left])
-            for number, row in zip(left, again.rows, strict=True):
-                ended.rows[number] = row
-            ended.unblocked += again.unblocked
+                ended.put(left, await following.end_runs(conn, [endings[each] for each in left]))
         self.announce(ended)
         return ended
 
@@ -298,7 +289,10 @@ class Claims:
         refusal: Callable[[Ended], PlanStoreError | None],
         answer: Callable[[Connection, Ended, list[WorkPacket]], Awaitable[T]],
     ) -> T:
-        async with self._database.transaction() as conn:
+        async with (
+            self._turns.at(each.task_id for each in endings),
+            self._database.transaction() as conn,
+        ):
             ended = await spending.end_runs(conn, endings)
             error = refusal(ended)
             handed = _Handed()
@@ -357,23 +351,6 @@ def _renewed(rows: Sequence[Row]) -> HeartbeatAnswer:
 def _shape(request: ClaimRequest) -> Hashable:
     """What tells apart those who ask for different tasks."""
     return request.plan_id, request.agent_id, tuple(sorted(request.task_types or ()))
-
-
-async def _complete(
-    conn: Connection, endings: Sequence[Ending], *, is_written_later: bool
-) -> Ended:
-    """Complete tasks by their holders; who turns out not to hold one is dealt with apart."""
-    ended = Ended(await tasks.complete(conn, endings, is_written_later=is_written_later))
-    ended.unblocked = ended.rows[0]["unblocked"]
-    unheld = [number for number, row in enumerate(ended.rows) if row["verdict"] == "unheld"]
-    if unheld:
-        again = await tasks.end(
-            conn, [endings[number] for number in unheld], is_written_later=is_written_later
-        )
-        ended.unblocked += again[0]["unblocked"]
-        for number, row in zip(unheld, again, strict=True):
-            ended.rows[number] = row
-    return ended
 
 
 async def _resolved(

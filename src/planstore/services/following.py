@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from planstore.models.task import Task, TaskStatus
 from planstore.services import refusals, wiring
 from planstore.sql import derivation, plans, tasks
+from planstore.sql.tasks import End
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -30,6 +31,25 @@ class Ended:
     """In the order that was asked, as `tasks.end` answers them."""
     unblocked: list[UUID] = field(default_factory=list["UUID"])
     """The tasks whose turn has come by it."""
+
+    @property
+    def left(self) -> list[int]:
+        """The places of those for which nothing was done, since that takes the plan's lock."""
+        return self._places("stale", "wide")
+
+    @property
+    def unheld(self) -> list[int]:
+        """The places of those for which nothing was done, since their holders don't hold them."""
+        return self._places("unheld")
+
+    def _places(self, *verdicts: str) -> list[int]:
+        return [place for place, row in enumerate(self.rows) if row["verdict"] in verdicts]
+
+    def put(self, places: Sequence[int], again: Ended) -> None:
+        """Have what became of some in the end in its place."""
+        for place, row in zip(places, again.rows, strict=True):
+            self.rows[place] = row
+        self.unblocked += again.unblocked
 
 
 async def lock(conn: Connection, plan_id: UUID) -> Row:
@@ -141,14 +161,34 @@ def made(new: NewTask, row: Row) -> Task:
     )
 
 
+async def count_runs(
+    conn: Connection, endings: Sequence[Ending], *, is_written_later: bool = False
+) -> Ended:
+    """End runs as far as what follows can be counted; for the others see `Ended.left`.
+
+    Their plans are locked by it all the same, until the transaction ends. ``is_written_later``: the
+    commit doesn't wait for the disk.
+    """
+    if not all(each.verb == End.COMPLETE and each.token is not None for each in endings):
+        return _ended(await tasks.end(conn, endings, is_written_later=is_written_later))
+    ended = _ended(await tasks.complete(conn, endings, is_written_later=is_written_later))
+    if unheld := ended.unheld:
+        rest = [endings[place] for place in unheld]
+        ended.put(unheld, _ended(await tasks.end(conn, rest, is_written_later=is_written_later)))
+    return ended
+
+
+def _ended(rows: list[Row]) -> Ended:
+    return Ended(rows, rows[0]["unblocked"])
+
+
 async def end_runs(conn: Connection, endings: Sequence[Ending], *, is_start: bool = True) -> Ended:
     """End runs, of whatever plans; these are locked first.
 
     ``is_start``: that makes a draft active.
     """
     await plans.lock_of_tasks(conn, (each.task_id for each in endings))
-    ended = Ended(await tasks.end(conn, endings, is_locked=True))
-    ended.unblocked = ended.rows[0]["unblocked"]
+    ended = _ended(await tasks.end(conn, endings, is_locked=True))
     wide = [number for number, row in enumerate(ended.rows) if row["verdict"] == "wide"]
     if wide:
         plan_ids = sorted({ended.rows[number]["plan_id"] for number in wide})

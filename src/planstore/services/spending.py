@@ -32,7 +32,12 @@ async def end_runs(conn: Connection, endings: Sequence[Ending]) -> Ended:
 
     Only where a run ends by it: a report that comes again isn't counted again.
     """
-    ended = await following.end_runs(conn, endings)
+    ended = await following.count_runs(conn, endings)
+    if left := ended.left:
+        # That has locked the plans of all of them, so nobody is waited for who may wait for us.
+        ended.put(left, await following.end_runs(conn, [endings[place] for place in left]))
+    given = {each.task_id for each in endings}
+    ended.unblocked = [each for each in ended.unblocked if each not in given]
     await _record(
         conn,
         {
