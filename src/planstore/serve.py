@@ -54,6 +54,7 @@ _SWEEP_EVERY: Final = 1.0
 _COUNT_EVERY: Final = 1.0
 _INDEX_WORDS_EVERY: Final = 1.0
 _WATCH_LOG_EVERY: Final = 1.0
+_REFRESH_ESTIMATES_EVERY: Final = 1.0
 _PRUNE_EVERY: Final = 3600.0
 _MAKE_DELIVERIES_EVERY: Final = 1.0
 _SEND_AGAIN: Final = 1.0
@@ -284,6 +285,7 @@ async def _serve(
             _take_back(store),
             _index_words(store),
             _watch_log(store),
+            _refresh_estimates(store),
             _count_events(store),
             metrics.watch_loop(),
             _prune(store, settings.kept),
@@ -363,6 +365,13 @@ async def _watch_log(store: PlanStore) -> None:
     while True:
         await _try(store.watch_log, what="Looking at the log of events")
         await asyncio.sleep(_WATCH_LOG_EVERY)
+
+
+async def _refresh_estimates(store: PlanStore) -> None:
+    """Have statements be planned for tables as large as they are."""
+    while True:
+        await _try(store.refresh_estimates, what="Estimating how large tables are")
+        await asyncio.sleep(_REFRESH_ESTIMATES_EVERY)
 
 
 async def _prune(store: PlanStore, kept: Kept) -> None:
