@@ -91,6 +91,8 @@ class ModelTask:
     # What it is by itself. Skipped and `is_shut`: its plan was closed before it had started.
     own: TaskStatus | None = None
     is_shut: bool = False
+    keeps_hold: bool = False
+    """Whether it is held again once an abort is undone."""
     needs_review: bool = False
     requires_approval: bool = False
     decision: Decision | None = None
@@ -111,6 +113,8 @@ class ModelTask:
     """How claims on it have ended."""
     tokens: list[int] = field(default_factory=list[int])
     """Of all claims that there were on it."""
+    retry_at: int = 0
+    """When it is to be tried again."""
     # What follows from that.
     status: TaskStatus = TaskStatus.PENDING
     reason: StatusReason | None = None
@@ -149,8 +153,17 @@ class ModelTask:
         self.token = None
         self.due = None
 
+    def rest_or_resume_hold(self, *, is_over: bool) -> None:
+        if self.is_held and is_over:
+            self.stand(None)
+            self.keeps_hold = True
+        elif self.keeps_hold and not is_over:
+            self.stand(TaskStatus.BLOCKED)
+            self.keeps_hold = False
+
     def begin(self, worker: str | None) -> None:
         self.stand(TaskStatus.RUNNING)
+        self.retry_at = 0
         self.attempt += 1
         self.worker = worker
 
@@ -168,6 +181,8 @@ class ModelTask:
         self.free_attempts = self.attempt
         self.worker = self.output = self.result_token = None
         self.needs_review = self.is_shut = False
+        self.retry_at = 0
+        self.keeps_hold = False
 
 
 @dataclass
@@ -476,7 +491,7 @@ class ModelPlan:
                 else:
                     task.stand(None)
                     task.worker = None
-                    task.due = max(self.clock.now + report.retry_in, task.not_before)
+                    task.retry_at = self.clock.now + report.retry_in
 
     def reset(self, task_ids: Iterable[UUID]) -> Refusal:
         """Have tasks begin anew that run or have ended."""
@@ -507,8 +522,10 @@ class ModelPlan:
         )
 
     def followers(self, task_id: UUID) -> set[UUID]:
-        """All that need the task, directly or not."""
-        found: set[UUID] = set()
+        """All that need the task, directly or not, or have their turn after it."""
+        order = self.tasks[task_id].order
+        later = {each for each, task in self.tasks.items() if task.order > order}
+        found: set[UUID] = later if self.is_sequential else set()
         reached = {task_id}
         while reached:
             reached = {
@@ -585,8 +602,7 @@ class ModelPlan:
     def _derive_statuses(self) -> None:
         is_over = self.is_closed or self.is_aborting
         for task in self.tasks.values():
-            if task.is_held and is_over:
-                task.stand(None)
+            task.rest_or_resume_hold(is_over=is_over)
             if not task.is_idle:
                 assert task.own is not None
                 task.status = task.own
@@ -605,6 +621,7 @@ class ModelPlan:
             elif self.is_closed:
                 task.stand(TaskStatus.SKIPPED)
                 task.is_shut = True
+                task.keeps_hold = False
                 task.status, task.reason = TaskStatus.SKIPPED, StatusReason.CLOSED
             elif is_over:
                 task.status, task.reason = TaskStatus.SKIPPED, StatusReason.ABORTED
@@ -658,7 +675,7 @@ class ModelPlan:
             if task.status != TaskStatus.PENDING or not is_in_turn:
                 task.due = None
             elif task.due is None:
-                task.due = max(self.clock.now, task.not_before)
+                task.due = max(self.clock.now, task.not_before, task.retry_at)
 
     @property
     def is_live(self) -> bool:

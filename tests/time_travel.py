@@ -15,6 +15,7 @@ with moved as (
     due_at = s.due_at - $1::interval,
     ready_at = s.ready_at - $1::interval,
     not_before = s.not_before - $1::interval,
+    retry_at = s.retry_at - $1::interval,
     lease_expires_at = s.lease_expires_at - $1::interval,
     times_out_at = s.times_out_at - $1::interval,
     was_ready_at = s.was_ready_at - $1::interval,

@@ -32,6 +32,7 @@ LEFT_OUT: Final = {
     "meters": "a server tells it at /metrics",
     "preview_pruning": "an operator's: `planstore prune --dry-run`",
     "prune": "an operator's: `planstore prune`",
+    "refresh_estimates": "a server does it all the time",
     "relay_to": "a server does it where it is told of a Redis",
     "send_deliveries": "a server does it all the time",
     "stop_waiting": "it is about the process that waits",

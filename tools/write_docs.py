@@ -115,9 +115,10 @@ def _rules() -> Iterable[str]:
         "",
         "A **reset** does a task again from the start: what was tried before stays readable, and",
         "isn't counted as a retry. `POST /tasks/{id}/reset` takes a running task back as well, and",
-        'with `{"dependents": true}` resets all that needs it, directly or not. What was skipped',
-        "because of the task is revived. What had completed, or was rejected, awaits its approval",
-        "again, where it requires one.",
+        'with `{"dependents": true}` resets all that followed: what needs it, directly or not, and',
+        "in a sequential plan every task of a later order. What was skipped because of the task",
+        "is revived. What had completed, or was rejected, awaits its approval again, where it",
+        "requires one.",
     ]
 
 

@@ -15,16 +15,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from planstore.client import AsyncPlanStoreClient
-from planstore.worker import Orchestrator
+from planstore.worker import Orchestrator, over_http
 
 if TYPE_CHECKING:
     from planstore.models import WorkPacket
 
 SERVER: Final = os.environ.get("PLANSTORE_URL", "http://localhost:8011")
+KEY: Final = os.environ.get("PLANSTORE_API_KEY") or None
 ANSWER: Final = Path(__file__).with_name("answer.md")
 DOCS: Final = Path(__file__).parents[2] / "docs"
 
-orchestrator = Orchestrator(SERVER)
+orchestrator = Orchestrator(over_http(SERVER, api_key=KEY))
 
 
 @orchestrator.task("count_words")
@@ -41,7 +42,7 @@ def pick_shortest(packet: WorkPacket) -> dict[str, str]:
 
 
 async def main() -> None:
-    async with AsyncPlanStoreClient.open(SERVER) as store:
+    async with AsyncPlanStoreClient.open(SERVER, api_key=KEY) as store:
         taken = await store.import_plan(ANSWER.read_bytes(), "llm")
     assert taken.plan is not None
     print(f"taken in: {taken.tasks} tasks, {taken.dependencies} dependencies")

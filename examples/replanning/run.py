@@ -16,12 +16,13 @@ from typing import TYPE_CHECKING, Final
 from planstore.client import AsyncPlanStoreClient
 from planstore.models import DependencyDraft, PlanCreate, TaskDraft
 from planstore.models.revision import InsertTask, RevisionDraft, SplitTask
-from planstore.worker import Orchestrator
+from planstore.worker import Orchestrator, over_http
 
 if TYPE_CHECKING:
     from planstore.models import WorkPacket
 
 SERVER: Final = os.environ.get("PLANSTORE_URL", "http://localhost:8011")
+KEY: Final = os.environ.get("PLANSTORE_API_KEY") or None
 
 BOOK: Final = ("A whale went out", "It met a storm", "It came home")
 """What is inside; only the survey looks."""
@@ -42,7 +43,7 @@ TASKS: Final = [
     ),
 ]
 
-orchestrator = Orchestrator(SERVER)
+orchestrator = Orchestrator(over_http(SERVER, api_key=KEY))
 
 
 @orchestrator.task("survey")
@@ -73,7 +74,7 @@ async def survey(packet: WorkPacket) -> dict[str, int]:
         reason=f"the book has {len(BOOK)} chapters",
         by="survey",
     )
-    async with AsyncPlanStoreClient.open(SERVER) as store:
+    async with AsyncPlanStoreClient.open(SERVER, api_key=KEY) as store:
         await store.revise_plan(packet.plan_id, change)
     print(f"survey: {change.reason}")
     return {"chapters": len(BOOK)}
@@ -101,7 +102,7 @@ async def print_book(packet: WorkPacket) -> None:
 
 
 async def main() -> None:
-    async with AsyncPlanStoreClient.open(SERVER) as store:
+    async with AsyncPlanStoreClient.open(SERVER, api_key=KEY) as store:
         plan = await store.create_plan(PlanCreate(plan_type="dag", tasks=TASKS))
         done = await orchestrator.execute_plan(plan.id)
         print(f"{done['status']}: {done['completed_tasks']} tasks")

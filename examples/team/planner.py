@@ -18,6 +18,7 @@ from planstore.client import PlanStoreClient
 from planstore.models import PlanCreate, PlanStatus, TaskDraft
 
 SERVER: Final = os.environ.get("PLANSTORE_URL", "http://localhost:8011")
+KEY: Final = os.environ.get("PLANSTORE_API_KEY") or None
 
 SUBJECTS: Final = ("whales", "owls", "bees")
 
@@ -40,7 +41,7 @@ def main() -> None:
         for subject in SUBJECTS
     ]
     draft = PlanCreate(status=PlanStatus.ACTIVE, plan_type="dag", tasks=[*research, LETTER])
-    with PlanStoreClient.open(SERVER) as store:
+    with PlanStoreClient.open(SERVER, api_key=KEY) as store:
         print(store.create_plan(draft).id)
 
 

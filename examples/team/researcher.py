@@ -10,12 +10,13 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Final
 
-from planstore.worker import Permanent, Worker
+from planstore.worker import Permanent, Worker, over_http
 
 if TYPE_CHECKING:
     from planstore.models import WorkPacket
 
 SERVER: Final = os.environ.get("PLANSTORE_URL", "http://localhost:8011")
+KEY: Final = os.environ.get("PLANSTORE_API_KEY") or None
 
 LIBRARY: Final = {
     "whales": "Sperm whales sleep upright, like trees in the sea.",
@@ -36,4 +37,4 @@ async def research(packet: WorkPacket) -> dict[str, str]:
 
 
 if __name__ == "__main__":
-    worker.run(SERVER)
+    worker.run(over_http(SERVER, api_key=KEY))

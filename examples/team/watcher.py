@@ -19,12 +19,13 @@ from planstore.client import AsyncPlanStoreClient
 from planstore.models.plan import FINAL
 
 SERVER: Final = os.environ.get("PLANSTORE_URL", "http://localhost:8011")
+KEY: Final = os.environ.get("PLANSTORE_API_KEY") or None
 
 
 async def watch(plan_id: UUID) -> None:
     names: dict[UUID, str] = {}
     async with (
-        AsyncPlanStoreClient.open(SERVER) as store,
+        AsyncPlanStoreClient.open(SERVER, api_key=KEY) as store,
         store.stream_events(plan_id=plan_id, after=0) as stream,
     ):
         async for event in stream:

@@ -10,13 +10,14 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Final
 
-from planstore.worker import Worker
+from planstore.worker import Worker, over_http
 
 if TYPE_CHECKING:
     from planstore.models import WorkPacket
     from planstore.worker import Context
 
 SERVER: Final = os.environ.get("PLANSTORE_URL", "http://localhost:8011")
+KEY: Final = os.environ.get("PLANSTORE_API_KEY") or None
 
 worker = Worker()
 
@@ -34,4 +35,4 @@ def write(packet: WorkPacket, context: Context) -> dict[str, str]:
 
 
 if __name__ == "__main__":
-    worker.run(SERVER)
+    worker.run(over_http(SERVER, api_key=KEY))

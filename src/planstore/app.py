@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, Final
 from fastapi import FastAPI
 from pydantic.json_schema import models_json_schema
 from starlette.middleware.cors import CORSMiddleware
-from starlette.routing import Route
 
 from planstore import __version__
 from planstore.metrics import Metrics
@@ -17,7 +16,7 @@ from planstore.routers import problems
 from planstore.routers.bulk import BULK_ENDPOINTS
 from planstore.routers.claims import CLAIM_ENDPOINTS
 from planstore.routers.dependencies import DEPENDENCY_ENDPOINTS
-from planstore.routers.endpoint import HEADERS, mount
+from planstore.routers.endpoint import HEADERS, ToldRoute, mount
 from planstore.routers.evaluations import EVALUATION_ENDPOINTS
 from planstore.routers.events import EVENT_ENDPOINTS
 from planstore.routers.gate import Admission, Gate
@@ -105,7 +104,7 @@ def create_app(
     problems.install(app)
     mount(app, ENDPOINTS)
     if mcp is not None:
-        app.routes.append(Route(MCP_PATH, mcp))
+        app.routes.append(ToldRoute(MCP_PATH, mcp))
     app.add_middleware(Gate, admission)
     if admission.allowed_origins:
         app.add_middleware(

@@ -12,17 +12,19 @@ if TYPE_CHECKING:
     from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
     from starlette.types import Receive, Scope, Send
 
+    from planstore.models.fields import Limits
     from planstore.services.plan_store import PlanStore
 
 
 class McpApp:
     """An ASGI application; it answers while `run` does.
 
-    ``max_body``: bytes of a request at most.
+    ``limits``: how large what the tools are given may be. ``max_body``: bytes of a request at most.
     """
 
-    def __init__(self, store: PlanStore, *, max_body: int) -> None:
+    def __init__(self, store: PlanStore, *, limits: Limits, max_body: int) -> None:
         self._store = store
+        self._limits = limits
         self._max_body = max_body
         self._is_wanted = asyncio.Event()
         self._is_ready = asyncio.Event()
@@ -37,9 +39,10 @@ class McpApp:
             await asyncio.Event().wait()
 
     def _load(self) -> StreamableHTTPSessionManager:
-        from planstore.mcp_server import over_http  # noqa: PLC0415 - see above
+        from planstore.agents.tools import Desk  # noqa: PLC0415 - see above
+        from planstore.mcp_server import over_http  # noqa: PLC0415
 
-        return over_http(self._store, max_body=self._max_body)
+        return over_http(Desk(self._store, self._limits), max_body=self._max_body)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self._is_wanted.set()

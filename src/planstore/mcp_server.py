@@ -16,7 +16,7 @@ from mcp_types import Tool as ToolDescription
 
 from planstore import __version__
 from planstore.agents.schemas import input_schema
-from planstore.agents.tools import TOOLS
+from planstore.agents.tools import TOOLS, Desk
 from planstore.errors import PlanStoreError
 
 if TYPE_CHECKING:
@@ -48,8 +48,8 @@ DESCRIPTIONS: Final = [
 """The tools, as a model is told of them."""
 
 
-def create_server(store: Store) -> Server[Any]:
-    """Make the server of the tools over a store."""
+def create_server(desk: Desk) -> Server[Any]:
+    """Make the server of the tools at a desk."""
 
     async def list_tools(
         _context: ServerRequestContext[Any], _params: PaginatedRequestParams | None
@@ -62,7 +62,7 @@ def create_server(store: Store) -> Server[Any]:
         tool = TOOLS.get(params.name)
         if tool is None:
             return _failed(f"There is no tool {params.name!r}; there are: {', '.join(TOOLS)}.")
-        return await _called(store, tool, params.arguments or {})
+        return await _called(desk, tool, params.arguments or {})
 
     return Server(
         "planstore",
@@ -76,24 +76,24 @@ def create_server(store: Store) -> Server[Any]:
 
 async def serve_stdio(store: Store) -> None:
     """Serve the tools over standard input and output until that ends."""
-    server = create_server(store)
+    server = create_server(Desk(store))
     async with stdio_server() as (reading, writing):
         await server.run(reading, writing, server.create_initialization_options())
 
 
-def over_http(store: Store, *, max_body: int) -> StreamableHTTPSessionManager:
+def over_http(desk: Desk, *, max_body: int) -> StreamableHTTPSessionManager:
     """Make what answers requests for the tools: an ASGI application within its ``run()``.
 
     ``max_body``: bytes of a request at most.
     """
     return StreamableHTTPSessionManager(
-        create_server(store), json_response=True, stateless=True, max_request_body_size=max_body
+        create_server(desk), json_response=True, stateless=True, max_request_body_size=max_body
     )
 
 
-async def _called(store: Store, tool: Tool[Any], arguments: dict[str, Any]) -> CallToolResult:
+async def _called(desk: Desk, tool: Tool[Any], arguments: dict[str, Any]) -> CallToolResult:
     try:
-        return CallToolResult(content=[TextContent(text=await tool.run(store, arguments))])
+        return CallToolResult(content=[TextContent(text=await tool.run(desk, arguments))])
     except PlanStoreError as error:
         faults = "".join(f"\n{each.pointer}: {each.detail}" for each in error.faults[:20])
         return _failed(f"{error.code}: {error.detail}{faults}")

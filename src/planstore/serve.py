@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 import uvicorn
 import uvloop
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from planstore.app import create_app
 from planstore.embedded import EmbeddedPostgres, default_data_dir
@@ -40,6 +40,8 @@ if TYPE_CHECKING:
     )
     from pathlib import Path
 
+    from uvicorn._types import ASGI3Application
+
     from planstore.models.retention import Kept
     from planstore.settings import Settings
 
@@ -52,6 +54,7 @@ _SWEEP_EVERY: Final = 1.0
 _COUNT_EVERY: Final = 1.0
 _INDEX_WORDS_EVERY: Final = 1.0
 _WATCH_LOG_EVERY: Final = 1.0
+_REFRESH_ESTIMATES_EVERY: Final = 1.0
 _PRUNE_EVERY: Final = 3600.0
 _MAKE_DELIVERIES_EVERY: Final = 1.0
 _SEND_AGAIN: Final = 1.0
@@ -159,7 +162,23 @@ def _listen(settings: Settings) -> socket.socket:
 
 
 class _Protocol(HttpToolsProtocol):
-    """uvicorn's, but what can't be read as HTTP is refused as all else is."""
+    """uvicorn's, but what can't be read as HTTP is refused as all else is.
+
+    And of requests that were sent one behind the other, each is told when the client has left:
+    uvicorn tells the last one alone, so the one that is being answered would write to nobody.
+    """
+
+    _answered: RequestResponseCycle | None = None
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
+        self._answered = cycle
+        super()._start_asgi_task(cycle, app)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self._answered is not None and not self._answered.response_complete:
+            self._answered.disconnected = True
+            self._answered.message_event.set()
+        super().connection_lost(exc)
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
@@ -248,7 +267,7 @@ async def _serve(
             max_batch_body=settings.max_batch_body_bytes,
         )
         metrics = Metrics(store)
-        mcp = McpApp(store, max_body=settings.max_body_bytes)
+        mcp = McpApp(store, limits=limits, max_body=settings.max_body_bytes)
         config = uvicorn.Config(
             create_app(context, admission, metrics=metrics, mcp=mcp),
             http=_Protocol,
@@ -266,6 +285,7 @@ async def _serve(
             _take_back(store),
             _index_words(store),
             _watch_log(store),
+            _refresh_estimates(store),
             _count_events(store),
             metrics.watch_loop(),
             _prune(store, settings.kept),
@@ -345,6 +365,13 @@ async def _watch_log(store: PlanStore) -> None:
     while True:
         await _try(store.watch_log, what="Looking at the log of events")
         await asyncio.sleep(_WATCH_LOG_EVERY)
+
+
+async def _refresh_estimates(store: PlanStore) -> None:
+    """Have statements be planned for tables as large as they are."""
+    while True:
+        await _try(store.refresh_estimates, what="Estimating how large tables are")
+        await asyncio.sleep(_REFRESH_ESTIMATES_EVERY)
 
 
 async def _prune(store: PlanStore, kept: Kept) -> None:

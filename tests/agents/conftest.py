@@ -6,7 +6,7 @@ import json
 import sys
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 from mcp import Client, StdioServerParameters
@@ -18,6 +18,10 @@ if TYPE_CHECKING:
 
     from tests.conftest import Postgres
     from tests.served import Served
+
+
+MAX_DESCRIPTION: Final = 5_000
+"""Characters that the server takes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +55,11 @@ class Agent:
 
 @pytest.fixture(scope="package")
 def server(postgres: Postgres) -> Iterator[Served]:
-    with database_of(postgres) as url, serving(PLANSTORE_DATABASE_URL=url) as server:
+    settings = {
+        "PLANSTORE_MAX_JSON_DEPTH": "100",
+        "PLANSTORE_MAX_DESCRIPTION": f"{MAX_DESCRIPTION}",
+    }
+    with database_of(postgres) as url, serving(PLANSTORE_DATABASE_URL=url, **settings) as server:
         yield server
         assert "Traceback" not in server.log.read_text()
 

@@ -11,7 +11,8 @@ import pytest
 from planstore.agents.fitting import MAX_ANSWER
 from planstore.agents.tools import TOOLS
 from planstore.errors import ERRORS_BY_CODE
-from tests.agents.conftest import Agent, agent_over
+from planstore.models.fields import DEFAULT_LIMITS
+from tests.agents.conftest import MAX_DESCRIPTION, Agent, agent_over
 
 if TYPE_CHECKING:
     from tests.served import Served
@@ -235,6 +236,27 @@ async def test_what_is_long_is_cut_and_can_be_read_piece_by_piece(server: Served
             pieces.append(piece["text"])
             offset = piece.get("next_offset")
         assert json.loads("".join(pieces)) == {"deep": [long] * 3}
+
+
+async def test_the_tools_of_a_server_take_what_it_takes(server: Served) -> None:
+    depth = DEFAULT_LIMITS.json_depth + 6
+    nested = json.loads('{"in":' * depth + "0" + "}" * depth)
+    async with agent_over("http", server) as agent:
+        plan = (await _plan(agent, {"description": "d", "input_data": nested}, metadata=nested))[
+            "plan"
+        ]["id"]
+        (task,) = (await agent.calls("claim", worker="ada", plan=plan))["tasks"]
+        end = {"task": task["id"], "fencing_token": task["fencing_token"]}
+        assert (await agent.calls("fail", **end, error={"message": "no", **nested}))["status"]
+        again = {"id": task["id"], "set": {"status": "pending", "metadata": nested}}
+        assert (await agent.calls("update", **again))["task"]["status"] == "pending"
+        done = await agent.calls("complete", task=task["id"], output=nested)
+        assert done["status"] == "completed"
+
+        long = "x" * (MAX_DESCRIPTION + 1)
+        refused = await agent.is_refused("update", id=task["id"], set={"description": long})
+
+        assert f"at most {MAX_DESCRIPTION} are allowed" in refused
 
 
 @BOTH

@@ -59,6 +59,25 @@ def test_a_template_is_made_of_a_file(run: Run, client: PlanStoreClient, tmp_pat
     assert (again.status, f"a template '{name}' already" in again.err) == (1, True)
 
 
+def test_a_template_gets_a_new_version_from_a_file(
+    run: Run, client: PlanStoreClient, template: Template, tmp_path: Path
+) -> None:
+    file = tmp_path / "soup.json"
+    file.write_text(json.dumps({"name": template.name, "description": "Cooks a stew"}))
+
+    made = run("template", "revise", template.name, file)
+
+    assert made.out == f"template {template.name} is at version 2\n", made.err
+    latest = client.get_template(template.name)
+    assert (latest.description, latest.plan) == ("Cooks a stew", template.plan)
+    file.write_text('{"name": "broth", "descripton": "Cooks"}')
+    refused = run("template", "revise", template.name, file)
+    assert refused.status == 1
+    assert "/name: it is unknown" in refused.err
+    assert "/descripton: it is unknown; did you mean 'description'?" in refused.err
+    assert client.get_template(template.name).version == 2
+
+
 def test_a_file_that_is_no_template_names_its_faults(run: Run, tmp_path: Path) -> None:
     file = tmp_path / "soup.json"
     file.write_text('{"nam": "soup", "plan": []}')
@@ -107,9 +126,16 @@ def test_tasks_may_be_a_parameter(run: Run, client: PlanStoreClient) -> None:
         assert "{{params.some}}" in run("template", "show", made.name).out
 
 
-def test_a_wrong_name_is_answered_with_the_nearest(run: Run, template: Template) -> None:
-    for verb in ("show", "use", "versions", "archive", "restore"):
-        refused = run("template", verb, template.name.replace("soup", "suop"))
+def test_a_wrong_name_is_answered_with_the_nearest(
+    run: Run, template: Template, tmp_path: Path
+) -> None:
+    template_file = tmp_path / "soup.json"
+    template_file.write_text(json.dumps(SOUP))
+    for verb, *file in (
+        *(["show"], ["use"], ["versions"], ["archive"], ["restore"]),
+        ["revise", template_file],
+    ):
+        refused = run("template", verb, template.name.replace("soup", "suop"), *file)
         assert refused.status == 1
         assert f"did you mean '{template.name}'?" in refused.err
 

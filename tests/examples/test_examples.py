@@ -26,11 +26,14 @@ if TYPE_CHECKING:
 
 ROOT: Final = Path(__file__).parents[2]
 EXAMPLES: Final = ROOT / "examples"
+KEY: Final = "examples-0123456789"
 
 
 @pytest.fixture(scope="module")
 def server(postgres: Postgres) -> Iterator[Served]:
-    with database_of(postgres) as url, serving(PLANSTORE_DATABASE_URL=url) as server:
+    """A server that asks for a key."""
+    settings = {"PLANSTORE_API_KEY": KEY}
+    with database_of(postgres) as url, serving(PLANSTORE_DATABASE_URL=url, **settings) as server:
         yield server
         assert "Traceback" not in server.log.read_text()
 
@@ -41,7 +44,7 @@ def run(program: str, *arguments: str, at: Served) -> list[str]:
         [sys.executable, str(EXAMPLES / program), *arguments],
         capture_output=True,
         text=True,
-        env=environment(PLANSTORE_URL=at.url),
+        env=environment(PLANSTORE_URL=at.url, PLANSTORE_API_KEY=KEY),
         timeout=PATIENCE,
         check=False,
     )
@@ -56,7 +59,7 @@ def started(program: str, **variables: str) -> Generator[subprocess.Popen[str]]:
         [sys.executable, str(EXAMPLES / program)],
         stdout=subprocess.PIPE,
         text=True,
-        env=environment(PYTHONUNBUFFERED="1", **variables),
+        env=environment(PYTHONUNBUFFERED="1", PLANSTORE_API_KEY=KEY, **variables),
     ) as process:
         giving_up = Timer(PATIENCE, process.kill)
         giving_up.start()
@@ -76,7 +79,7 @@ def ended(process: subprocess.Popen[str]) -> list[str]:
 
 
 def tasks_of_newest_plan(server: Served) -> dict[str | None, Task]:
-    with PlanStoreClient.open(server.url) as store:
+    with PlanStoreClient.open(server.url, api_key=KEY) as store:
         (plan,) = store.list_plans(limit=1)
         assert plan.status == PlanStatus.COMPLETED
         return {each.name: each for each in store.list_tasks(plan_id=plan.id)}

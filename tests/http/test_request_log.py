@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import socket
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
@@ -74,6 +75,16 @@ def test_an_id_that_is_well_formed_is_answered_and_logged(talkative: Served) -> 
     }
 
 
+def test_calls_of_tools_are_told_by_their_route_too(talkative: Served) -> None:
+    with talkative.client(headers={"X-API-Key": SECRET}) as client:
+        client.post("/mcp", json={}, headers={"X-Request-ID": "a-tool"})
+        metrics = client.get("/metrics").text
+
+    (line,) = lines_of(talkative, "a-tool")
+    assert line["route"] == "/mcp"
+    assert 'planstore_http_requests_total{method="POST",route="/mcp",status="4xx"}' in metrics
+
+
 @pytest.mark.parametrize("given", ["", "a b", "x" * 129, '"quoted"', "ü", "a\tb", "a,b"])
 def test_any_other_request_gets_an_id_of_its_own(talkative: Served, given: str) -> None:
     with talkative.client() as client:
@@ -103,6 +114,25 @@ def test_probes_are_heard_of_at_debug_and_refusals_as_any_request(talkative: Ser
         ("info", None, 405),
     ]
     assert SECRET not in talkative.log.read_text()
+
+
+def test_a_client_that_leaves_while_it_is_answered_is_no_error(talkative: Served) -> None:
+    stream, following = (
+        f"GET {path} HTTP/1.1\r\nHost: localhost:{talkative.port}\r\nX-API-Key: {SECRET}\r\n"
+        f"X-Request-ID: {name}\r\n\r\n".encode()
+        for path, name in (("/events/stream", "a-stream"), ("/plans/", "never-answered"))
+    )
+    with socket.create_connection(("localhost", talkative.port), PATIENCE) as connection:
+        # The second request waits for the end of the first one.
+        connection.sendall(stream + following)
+        answer = b""
+        while b"retry:" not in answer:
+            answer += connection.recv(1_000)
+
+    (line,) = lines_of(talkative, "a-stream")
+    assert (line["level"], line["event"], line["status"]) == ("info", "request", 200)
+    assert line["duration_seconds"] < 5  # it didn't wait for something to tell
+    assert "Traceback" not in talkative.log.read_text()
 
 
 def test_neither_payloads_nor_queries_are_logged(talkative: Served) -> None:

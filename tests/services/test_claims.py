@@ -340,10 +340,13 @@ async def test_nothing_is_handed_out_with_a_refusal(store: PlanStore, database: 
     assert {task.status for task in await store.list_tasks(plan_id=a.plan_id)} == {S.PENDING}
 
 
+@pytest.mark.parametrize("key", [None, Idempotency("results")])
+@pytest.mark.parametrize("fields", [{}, {"max_parallel_tasks": 3}])
 async def test_of_many_results_each_is_taken_or_refused_for_itself(
-    store: PlanStore, database: Database
+    store: PlanStore, key: Idempotency | None, fields: dict[str, Any]
 ) -> None:
-    _, tasks = await woven(store, {"a": [], "b": [], "c": [], "d": ["a"], "e": ["b"]})
+    needs = {"a": [], "b": [], "c": [], "d": ["a"], "e": ["b"]}
+    _, tasks = await woven(store, needs, **fields)
     a, b, c = await claim(store)
     await release(store, b)
     unknown = uuid4()
@@ -354,7 +357,7 @@ async def test_of_many_results_each_is_taken_or_refused_for_itself(
         Result(task_id=unknown, fencing_token=7),
     ]
 
-    answer = await store.complete_tasks(Results(results=results))
+    answer = await store.complete_tasks(Results(results=results), idempotency=key)
 
     told = [
         (each.task_id, each.ok, each.status, each.error and each.error.code)
@@ -557,6 +560,19 @@ async def test_an_operator_may_take_a_task_from_its_holder(
     (attempt,) = await store.list_attempts(packet.id)
     assert (attempt.outcome, attempt.worker_id) == (Outcome.OVERRIDDEN, "w1")
     assert await claim(store) == []
+
+
+@pytest.mark.parametrize("status", [S.PENDING, S.BLOCKED])
+async def test_a_holder_may_give_its_task_back_by_an_edit(store: PlanStore, status: S) -> None:
+    plan = await plan_of(store)
+    await task_of(store, plan)
+    packet = await claimed(store, plan)
+
+    given_back = await moved(store, packet, status, fencing_token=packet.fencing_token)
+
+    assert (given_back.status, given_back.worker_id) == (status, None)
+    (attempt,) = await store.list_attempts(packet.id)
+    assert (attempt.outcome, attempt.worker_id) == (Outcome.RELEASED, "w1")
 
 
 async def test_an_edit_leaves_the_claim_alone(store: PlanStore) -> None:

@@ -406,6 +406,28 @@ async def test_what_a_dead_server_was_sending_another_sends(
     assert (await store.get_webhook(webhook.id)).status == WebhookStatus.ACTIVE
 
 
+async def test_what_a_server_was_sending_when_it_stopped_another_sends_at_once(
+    store: PlanStore, elsewhere: PlanStore, receiver: Receiver
+) -> None:
+    webhook = await hook_of(store, receiver, event_types=["plan.created"])
+    receiver.goes_on.clear()
+    async with at_work(store):
+        for _ in range(3):
+            await plan_of(store)
+        await until(lambda: len(receiver.ids) == 3)
+    waiting = await store.list_deliveries(webhook.id)
+    assert [(each.attempts, each.error) for each in waiting] == [(1, None)] * 3
+    receiver.goes_on.set()
+
+    async with at_work(elsewhere):
+        delivered = await deliveries_once(
+            store, webhook, all_are(DeliveryStatus.DELIVERED, count=3)
+        )
+
+    assert [each.attempts for each in delivered] == [2] * 3
+    assert set(receiver.ids.values()) == {2}
+
+
 async def test_a_late_end_does_not_count_for_who_has_taken_it_since(
     store: PlanStore, receiver: Receiver, database: Database
 ) -> None:

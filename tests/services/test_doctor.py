@@ -160,6 +160,7 @@ DAMAGE: Final = [
     ("plan_unknown_value", "plan", f"{PLAN} pause_reason = 'deadline' where id = $1"),
     ("task_unknown_value", "pending", f"{STATE} status = 'asleep' where task_id = $1"),
     ("task_unknown_value", "held", f"{STATE} status_reason = 'mood' where task_id = $1"),
+    ("task_unknown_value", "pending", f"{STATE} keeps_hold = true where task_id = $1"),
     ("plan_counts", "plan", f"{PLAN} task_count = task_count + 1 where id = $1"),
     ("plan_counts", "plan", f"{PLAN} unfinished_tasks = 1 where id = $1"),
     ("plan_counts", "plan", f"{PLAN} live_tasks = 2 where id = $1"),

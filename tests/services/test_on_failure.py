@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from planstore.models import DependenciesUpdate, PlanUpdate
 from planstore.models import PlanStatus as P
-from planstore.models import PlanUpdate
 from planstore.models import TaskStatus as S
 from planstore.models.claim import ClaimState
 from planstore.models.plan import OnFailure
-from tests.arranging import moved, status_of, task_of
+from tests.arranging import moved, set_to, status_of, task_of
 from tests.health import assert_healthy
 from tests.history import all_events
 from tests.holder import claim, complete, fail, release, renew
@@ -148,6 +148,52 @@ async def test_what_was_skipped_for_a_failure_comes_back_when_it_is_undone(
     assert await standing_of(store, tasks) == {"a": "pending", "b": "dependencies", "c": "pending"}
     assert await status_of(store, plan) == P.ACTIVE
     assert len(await claim(store)) == 2
+
+
+@pytest.mark.parametrize("is_retried", [True, False])
+async def test_a_hold_lasts_through_an_abort_that_is_undone(
+    store: PlanStore, *, is_retried: bool
+) -> None:
+    needs = {"a": [], "held": [], "held too": [], "after": ["held"]}
+    plan, tasks = await woven(store, needs, on_failure="abort")
+    for name in ("held", "held too"):
+        await moved(store, tasks[name], S.BLOCKED)
+    await store.add_dependencies(
+        tasks["held too"].id, DependenciesUpdate.model_validate({"depends_on": ["a"]})
+    )
+    await fail(store, await claimed(store, plan), retryable=False)
+    assert await status_of(store, plan) == P.FAILED
+
+    if is_retried:
+        await store.retry_task(tasks["a"].id)
+    else:
+        await store.update_plan(plan.id, PlanUpdate(on_failure=OnFailure.BLOCK))
+
+    assert await standing_of(store, tasks) == {
+        "a": "pending" if is_retried else "failed",
+        "held": "held",
+        "held too": "held",
+        "after": "dependencies",
+    }
+    assert await status_of(store, plan) == P.ACTIVE
+    assert (await moved(store, tasks["held"], S.PENDING)).status == S.PENDING
+
+
+@pytest.mark.parametrize("verb", ["reset", "close"])
+async def test_a_hold_ends_with_a_reset_or_with_its_plan(store: PlanStore, verb: str) -> None:
+    plan, tasks = await woven(store, {"a": [], "held": []}, on_failure="abort")
+    await moved(store, tasks["held"], S.BLOCKED)
+    await fail(store, await claimed(store, plan), retryable=False)
+    if verb == "reset":
+        await store.reset_task(tasks["held"].id)
+    else:
+        await set_to(store, plan, P.CANCELLED)
+        await set_to(store, plan, P.ACTIVE)
+
+    await store.retry_task(tasks["a"].id)
+
+    stands = "pending" if verb == "reset" else "plan_closed"
+    assert await standing_of(store, tasks) == {"a": "pending", "held": stands}
 
 
 async def test_completing_the_failed_task_by_hand_undoes_the_abort(store: PlanStore) -> None:

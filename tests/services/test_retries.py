@@ -11,6 +11,7 @@ from planstore.models import PlanStatus as P
 from planstore.models import PlanUpdate, TaskUpdate
 from planstore.models import TaskStatus as S
 from planstore.models.claim import Failure, Outcome
+from planstore.models.insight import ReasonCode
 from tests.arranging import moved, plan_of, status_of, task_of
 from tests.health import assert_healthy
 from tests.history import all_events
@@ -110,6 +111,81 @@ async def test_tasks_that_fail_together_do_not_come_back_together(
     delays = {round(await delay_of(database, packet.id), 3) for packet in packets}
 
     assert len(delays) > 1
+
+
+async def test_a_backoff_lasts_though_an_earlier_task_comes_in_between(
+    store: PlanStore, database: Database
+) -> None:
+    plan = await plan_of(store)
+    task = await task_of(store, plan, sequence_order=5)
+    await fail(store, await claimed(store, plan), retry_in_seconds=60)
+    await task_of(store, plan, sequence_order=1)
+
+    await complete(store, await claimed(store, plan))
+
+    assert await claim(store) == []
+    assert (await store.explain_task(task.id)).reasons[0].code == ReasonCode.BACKOFF
+    await pass_time(database, 60)
+    assert (await claimed(store, plan)).id == task.id
+
+
+async def test_a_backoff_lasts_though_the_task_may_begin_earlier(
+    store: PlanStore, database: Database
+) -> None:
+    plan = await plan_of(store)
+    task = await task_of(store, plan)
+    await fail(store, await claimed(store, plan), retry_in_seconds=60)
+    update = TaskUpdate.model_validate({"not_before": "2020-01-01T00:00:00Z"})
+
+    await store.update_task(task.id, update)
+
+    assert await claim(store) == []
+    await pass_time(database, 60)
+    assert (await claimed(store, plan)).id == task.id
+
+
+async def test_a_backoff_lasts_though_the_task_is_approved_meanwhile(
+    store: PlanStore, database: Database
+) -> None:
+    plan = await plan_of(store)
+    task = await task_of(store, plan)
+    await fail(store, await claimed(store, plan), retry_in_seconds=60)
+    await store.update_task(task.id, TaskUpdate(requires_approval=True))
+
+    await store.approve_task(task.id)
+
+    assert await claim(store) == []
+    await pass_time(database, 60)
+    assert (await claimed(store, plan)).id == task.id
+
+
+async def test_a_backoff_lasts_though_the_task_is_held_meanwhile(
+    store: PlanStore, database: Database
+) -> None:
+    plan = await plan_of(store)
+    task = await task_of(store, plan)
+    await fail(store, await claimed(store, plan), retry_in_seconds=60)
+    await moved(store, task, S.BLOCKED)
+
+    await moved(store, task, S.PENDING)
+
+    assert await claim(store) == []
+    await pass_time(database, 60)
+    assert (await claimed(store, plan)).id == task.id
+
+
+async def test_a_backoff_ends_with_a_start_or_a_reset_by_hand(store: PlanStore) -> None:
+    plan = await plan_of(store)
+    task = await task_of(store, plan)
+    await fail(store, await claimed(store, plan), retry_in_seconds=60)
+    await moved(store, task, S.RUNNING)
+
+    await moved(store, task, S.PENDING)
+
+    await fail(store, await claimed(store, plan), retry_in_seconds=60)
+    await moved(store, task, S.COMPLETED)
+    await store.reset_task(task.id)
+    assert (await claimed(store, plan)).id == task.id
 
 
 @pytest.mark.parametrize(

@@ -293,6 +293,29 @@ async def test_a_reset_with_dependents_runs_all_that_followed_again(store: PlanS
     assert names == ["a"]
 
 
+@pytest.mark.parametrize(
+    ("plan_type", "followed"),
+    [("sequential", ["with b", "c", "d"]), ("dag", ["with b"])],
+)
+async def test_in_a_sequential_plan_later_orders_have_followed_as_well(
+    store: PlanStore, plan_type: str, followed: list[str]
+) -> None:
+    orders = {"a": 1, "b": 2, "beside b": 2, "with b": 2, "c": 3, "d": 4, "e": 5}
+    needs = {name: ["b"] if name == "with b" else [] for name in orders}
+    fields = {name: {"sequence_order": order} for name, order in orders.items()}
+    _, tasks = await woven(store, needs, fields=fields, plan_type=plan_type)
+    for name in orders:
+        if name != "e":
+            await moved(store, tasks[name], S.COMPLETED)
+
+    await store.reset_task(tasks["b"].id, Reset(dependents=True))
+
+    stand = await statuses_of(store, tasks)
+    begun = [name for name in orders if stand[name] == "completed"]
+    assert begun == [name for name in orders if name not in {"b", "e", *followed}]
+    assert (stand["b"], stand["with b"], stand["e"]) == ("pending", "blocked", "pending")
+
+
 async def test_retries_count_anew_after_a_reset(store: PlanStore) -> None:
     plan = await plan_of(store, retry_policy={"max_retries": 1, "initial_delay_sec": 0})
     task = await task_of(store, plan)

@@ -11,7 +11,7 @@ import asyncio
 import json
 import re
 from contextlib import asynccontextmanager
-from itertools import product
+from itertools import count, product
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 from uuid import uuid4
 
@@ -150,6 +150,8 @@ class Scan(NamedTuple):
         return is_of_plan is not None and self.above != "Limit"
 
 
+_NUMBERS: Final = count()
+
 SCANS: Final = {"Seq Scan", "Index Scan", "Index Only Scan", "Bitmap Index Scan"}
 
 
@@ -157,6 +159,14 @@ async def scans_of(
     conn: Connection, statement: Callable[[Connection], Awaitable[Any]]
 ) -> list[Scan]:
     """How the tables are read by what ``statement`` sends."""
+    name = await prepared(conn, statement)
+    scans = await scans_of_prepared(conn, name)
+    await conn.execute(f"deallocate {name}")
+    return scans
+
+
+async def prepared(conn: Connection, statement: Callable[[Connection], Awaitable[Any]]) -> str:
+    """Prepare what ``statement`` sends; answers under which name."""
     sent: list[str] = []
     undo = conn.transaction()
     await undo.start()
@@ -164,13 +174,18 @@ async def scans_of(
         await statement(conn)
     await undo.rollback()
     (query,) = [each for each in sent if "planstore." in each]  # the driver asks for types
-    await conn.execute(f"prepare hot as {query}")
-    count = await conn.fetchval(
-        "select cardinality(parameter_types) from pg_prepared_statements where name = 'hot'"
+    name = f"hot_{next(_NUMBERS)}"
+    await conn.execute(f"prepare {name} as {query}")
+    return name
+
+
+async def scans_of_prepared(conn: Connection, name: str) -> list[Scan]:
+    """How the tables are read by a statement that was prepared."""
+    parameters = await conn.fetchval(
+        "select cardinality(parameter_types) from pg_prepared_statements where name = $1", name
     )
-    given = f"({', '.join(['null'] * count)})" if count else ""
-    explained = await conn.fetchval(f"explain (format json) execute hot {given}")
-    await conn.execute("deallocate hot")
+    given = f"({', '.join(['null'] * parameters)})" if parameters else ""
+    explained = await conn.fetchval(f"explain (format json) execute {name} {given}")
     (plan,) = explained
     return list(_scans(plan["Plan"], above=""))
 

@@ -10,6 +10,7 @@ import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
+from pydantic import BaseModel
 from pydantic_core import to_json
 
 from planstore.agents import briefs
@@ -38,7 +39,7 @@ from planstore.models.claim import (
     HeartbeatClaim,
     Release,
 )
-from planstore.models.fields import DEFAULT_LIMITS
+from planstore.models.fields import DEFAULT_LIMITS, Limits
 from planstore.models.idempotency import Idempotency
 from planstore.models.query import PlanFilter, TaskFilter
 from planstore.models.revision import RevisionDraft
@@ -54,6 +55,7 @@ if TYPE_CHECKING:
     Store = PlanStore | AsyncPlanStoreClient
 
 A = TypeVar("A", bound=Arguments)
+M = TypeVar("M", bound=BaseModel)
 
 _SHOWN: Final = 60
 """How many tasks of a plan are listed."""
@@ -66,13 +68,33 @@ _NEXT: Final = 5
 
 
 @dataclass(frozen=True, slots=True)
+class Desk:
+    """Where the tools work: at a store, and with what it takes at most."""
+
+    store: Store
+    limits: Limits = DEFAULT_LIMITS
+
+    def parsed(self, content: dict[str, Any], model: type[M]) -> M:
+        """Return what a language model has said as a model.
+
+        Raises:
+            InvalidInput: it doesn't fit; all faults are named.
+        """
+        return parse_body(to_json(content), model, limits=self.limits)
+
+    def made(self, model: type[M], **fields: Any) -> M:
+        """Return a model of fields that were taken already."""
+        return model.model_validate(fields, context=self.limits)
+
+
+@dataclass(frozen=True, slots=True)
 class Tool(Generic[A]):
     """One thing that a language model can do."""
 
     name: str
     description: str
     arguments: type[A]
-    call: Callable[[Store, A], Awaitable[briefs.Brief]]
+    call: Callable[[Desk, A], Awaitable[briefs.Brief]]
     is_reading: bool = False
     """Whether it changes nothing."""
     is_repeatable: bool = True
@@ -82,31 +104,31 @@ class Tool(Generic[A]):
     hint: str = "get(id, field) shows one field whole."
     """How to see what an answer leaves out."""
 
-    async def run(self, store: Store, given: dict[str, Any]) -> str:
+    async def run(self, desk: Desk, given: dict[str, Any]) -> str:
         """Do it; answers JSON of `planstore.agents.fitting.MAX_ANSWER` bytes at most.
 
         Raises:
             InvalidInput: the arguments don't fit; all faults are named.
             PlanStoreError: the store refuses it.
         """
-        arguments = parse_body(to_json(given), self.arguments, limits=DEFAULT_LIMITS)
-        return fitted(await self.call(store, arguments), hint=self.hint)
+        return fitted(await self.call(desk, desk.parsed(given, self.arguments)), hint=self.hint)
 
 
-async def _create(store: Store, given: Create) -> briefs.Brief:
-    plan = PlanCreate(
+async def _create(desk: Desk, given: Create) -> briefs.Brief:
+    plan = desk.made(
+        PlanCreate,
         plan_type=given.plan_type,
         status=PlanStatus.ACTIVE if given.start else PlanStatus.DRAFT,
         metadata={"goal": given.goal, **given.metadata},
         tasks=given.tasks,
     )
-    made = await store.create_plan(plan, idempotency=_key("create", given))
-    tasks = await store.list_tasks(plan_id=made.id, limit=_SHOWN)
+    made = await desk.store.create_plan(plan, idempotency=_key("create", given))
+    tasks = await desk.store.list_tasks(plan_id=made.id, limit=_SHOWN)
     return {"plan": briefs.plan(made), "tasks": [_named(each) for each in tasks]}
 
 
-async def _get(store: Store, given: Get) -> briefs.Brief:
-    item = await _either(store, given.id)
+async def _get(desk: Desk, given: Get) -> briefs.Brief:
+    item = await _either(desk.store, given.id)
     if given.field is not None:
         content = item.model_dump(mode="json")
         if given.field not in content:
@@ -114,11 +136,11 @@ async def _get(store: Store, given: Get) -> briefs.Brief:
             raise InvalidInput(f"There is no field {given.field!r}.", faults=(fault,))
         return part_of(content[given.field], given.offset)
     if isinstance(item, Task):
-        attempts = await store.list_attempts(item.id) if item.attempt > 1 else []
-        needed = await store.list_dependencies(item.id)
+        attempts = await desk.store.list_attempts(item.id) if item.attempt > 1 else []
+        needed = await desk.store.list_dependencies(item.id)
         return {"task": briefs.whole_task(item, needed, attempts)}
-    progress = await store.get_progress(item.id)
-    tasks = await store.list_tasks(plan_id=item.id, limit=_SHOWN)
+    progress = await desk.store.get_progress(item.id)
+    tasks = await desk.store.list_tasks(plan_id=item.id, limit=_SHOWN)
     told: briefs.Brief = {
         "plan": briefs.plan(item, progress),
         "tasks": [briefs.task(each) for each in tasks],
@@ -128,18 +150,18 @@ async def _get(store: Store, given: Get) -> briefs.Brief:
     return told
 
 
-async def _replan(store: Store, given: Replan) -> briefs.Brief:
+async def _replan(desk: Desk, given: Replan) -> briefs.Brief:
     draft = RevisionDraft(
         expected_revision=given.expected_revision,
         operations=given.operations,
         reason=given.reason,
         dry_run=given.dry_run,
     )
-    answer = await store.revise_plan(given.plan, draft, idempotency=_key("replan", given))
+    answer = await desk.store.revise_plan(given.plan, draft, idempotency=_key("replan", given))
     return briefs.revision(answer)
 
 
-async def _claim(store: Store, given: Claim) -> briefs.Brief:
+async def _claim(desk: Desk, given: Claim) -> briefs.Brief:
     request = ClaimRequest(
         worker_id=given.worker,
         plan_id=given.plan,
@@ -149,16 +171,16 @@ async def _claim(store: Store, given: Claim) -> briefs.Brief:
         wait_seconds=given.wait_seconds,
     )
     key = Idempotency(given.request_id, caller=_CALLER) if given.request_id else None
-    packets = await store.claim_tasks(request, idempotency=key)
+    packets = await desk.store.claim_tasks(request, idempotency=key)
     if packets:
         return {"tasks": [briefs.packet(each) for each in packets]}
     told: briefs.Brief = {"tasks": [], "why": "Nothing is ready."}
     if given.plan is not None:
-        told["why"] = (await store.explain_plan(given.plan)).sentence
+        told["why"] = (await desk.store.explain_plan(given.plan)).sentence
     return told
 
 
-async def _update(store: Store, given: Update) -> briefs.Brief:
+async def _update(desk: Desk, given: Update) -> briefs.Brief:
     if given.worker is not None and given.fencing_token is not None:
         claim = HeartbeatClaim(
             task_id=given.id,
@@ -166,63 +188,73 @@ async def _update(store: Store, given: Update) -> briefs.Brief:
             progress=given.progress,
             note=given.note,
         )
-        answer = await store.heartbeat(Heartbeat(worker_id=given.worker, claims=[claim]))
+        answer = await desk.store.heartbeat(Heartbeat(worker_id=given.worker, claims=[claim]))
         return {"claim": answer.claims[0].model_dump(mode="json")}
     if given.release:
         release = Release(fencing_token=given.fencing_token)
-        return {"task": briefs.ended(await store.release_task(given.id, release))}
+        return {"task": briefs.ended(await desk.store.release_task(given.id, release))}
     if given.paused is not None:
-        move = store.pause_plan if given.paused else store.resume_plan
+        move = desk.store.pause_plan if given.paused else desk.store.resume_plan
         return {"plan": briefs.plan(await move(given.id))}
-    item = await _either(store, given.id)
+    item = await _either(desk.store, given.id)
     if isinstance(item, Plan):
-        change = _parsed(given.set or {}, PlanUpdate)
-        return {"plan": briefs.plan(await store.update_plan(item.id, change))}
+        change = desk.parsed(given.set or {}, PlanUpdate)
+        return {"plan": briefs.plan(await desk.store.update_plan(item.id, change))}
     token = {} if given.fencing_token is None else {"fencing_token": given.fencing_token}
-    change = _parsed({**(given.set or {}), **token}, TaskUpdate)
-    return {"task": briefs.task(await store.update_task(item.id, change))}
+    change = desk.parsed({**(given.set or {}), **token}, TaskUpdate)
+    return {"task": briefs.task(await desk.store.update_task(item.id, change))}
 
 
-async def _complete(store: Store, given: Complete) -> briefs.Brief:
+async def _complete(desk: Desk, given: Complete) -> briefs.Brief:
     if given.claim_next is None:
-        done = Completion(fencing_token=given.fencing_token, output_data=given.output)
-        return briefs.ended(await store.complete_task(given.task, done))
-    plan_id = (await store.get_task(given.task)).plan_id
+        done = desk.made(Completion, fencing_token=given.fencing_token, output_data=given.output)
+        return briefs.ended(await desk.store.complete_task(given.task, done))
+    plan_id = (await desk.store.get_task(given.task)).plan_id
     following = ClaimRequest(
         worker_id=given.claim_next, plan_id=plan_id, lease_seconds=DEFAULT_LEASE
     )
-    done = Completion(
-        fencing_token=given.fencing_token, output_data=given.output, claim_next=following
+    done = desk.made(
+        Completion,
+        fencing_token=given.fencing_token,
+        output_data=given.output,
+        claim_next=following,
     )
-    ended = await store.complete_task(given.task, done, idempotency=_key_of_run("complete", given))
+    ended = await desk.store.complete_task(
+        given.task, done, idempotency=_key_of_run("complete", given)
+    )
     told = briefs.ended(ended)
     if not ended.tasks:
-        told["why_nothing_next"] = (await store.explain_plan(plan_id)).sentence
+        told["why_nothing_next"] = (await desk.store.explain_plan(plan_id)).sentence
     return told
 
 
-async def _fail(store: Store, given: Fail) -> briefs.Brief:
-    failure = Failure(
-        fencing_token=given.fencing_token, error=given.error, retryable=given.retryable
+async def _fail(desk: Desk, given: Fail) -> briefs.Brief:
+    failure = desk.made(
+        Failure,
+        fencing_token=given.fencing_token,
+        error=given.error,
+        retryable=given.retryable,
     )
-    return briefs.ended(await store.fail_task(given.task, failure, idempotency=_key("fail", given)))
+    return briefs.ended(
+        await desk.store.fail_task(given.task, failure, idempotency=_key("fail", given))
+    )
 
 
-async def _find(store: Store, given: Find) -> briefs.Brief:
+async def _find(desk: Desk, given: Find) -> briefs.Brief:
     asked = given.model_dump(mode="json", exclude_none=True)
     for name in ("kind", "limit", "cursor"):
         asked.pop(name, None)
     if "plan" in asked:
         asked["plan_id"] = asked.pop("plan")
     if given.kind == "plans":
-        plans = await store.list_plans(
-            _parsed(asked, PlanFilter), limit=given.limit, cursor=given.cursor
+        plans = await desk.store.list_plans(
+            desk.parsed(asked, PlanFilter), limit=given.limit, cursor=given.cursor
         )
         told: briefs.Brief = {"plans": [briefs.plan(each) for each in plans]}
         following = plans.next_cursor
     else:
-        tasks = await store.list_tasks(
-            _parsed(asked, TaskFilter), limit=given.limit, cursor=given.cursor
+        tasks = await desk.store.list_tasks(
+            desk.parsed(asked, TaskFilter), limit=given.limit, cursor=given.cursor
         )
         told = {"tasks": [{**briefs.task(each), "plan": str(each.plan_id)} for each in tasks]}
         following = tasks.next_cursor
@@ -231,25 +263,25 @@ async def _find(store: Store, given: Find) -> briefs.Brief:
     return told
 
 
-async def _explain(store: Store, given: Explain) -> briefs.Brief:
+async def _explain(desk: Desk, given: Explain) -> briefs.Brief:
     try:
-        told = await store.explain_task(given.id)
+        told = await desk.store.explain_task(given.id)
     except NotFound:
-        told = await store.explain_plan(given.id)
+        told = await desk.store.explain_plan(given.id)
     return briefs.without_empty(told.model_dump(mode="json"))
 
 
-async def _context(store: Store, given: Context) -> briefs.Brief:
-    held = await store.list_claims(given.worker)
+async def _context(desk: Desk, given: Context) -> briefs.Brief:
+    held = await desk.store.list_claims(given.worker)
     asked = [] if given.plan is None else [given.plan]
     plans = [*dict.fromkeys([*asked, *(each.plan_id for each in held)])]
     told: briefs.Brief = {
         "your_claims": [briefs.packet(each) for each in held],
-        "plans": [await _standing(store, each) for each in plans[:_PLANS]],
+        "plans": [await _standing(desk.store, each) for each in plans[:_PLANS]],
     }
     if not plans:
-        running = await store.list_plans(PlanFilter(status=[PlanStatus.ACTIVE]), limit=_PLANS)
-        told["plans"] = [await _standing(store, each.id) for each in running]
+        running = await desk.store.list_plans(PlanFilter(status=[PlanStatus.ACTIVE]), limit=_PLANS)
+        told["plans"] = [await _standing(desk.store, each.id) for each in running]
     return told
 
 
@@ -294,13 +326,6 @@ def _key(verb: str, given: Create | Replan | Complete | Fail) -> Idempotency:
     """Return a key for exactly these arguments."""
     content = hashlib.sha256(given.model_dump_json().encode()).hexdigest()
     return Idempotency(f"{verb}-{content}", caller=_CALLER)
-
-
-M = TypeVar("M", PlanFilter, TaskFilter, PlanUpdate, TaskUpdate)
-
-
-def _parsed(content: dict[str, Any], model: type[M]) -> M:
-    return parse_body(to_json(content), model, limits=DEFAULT_LIMITS)
 
 
 TOOLS: Final[dict[str, Tool[Any]]] = {

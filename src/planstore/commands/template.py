@@ -167,6 +167,25 @@ def create(
 
 
 @app.command()
+def revise(
+    *,
+    template: TheTemplate,
+    file: Annotated[str, typer.Argument(help="What changes of it as JSON; - is stdin.")],
+    as_json: AsJson = False,
+) -> None:
+    """Make a new version of a template; what the file leaves out is as it was."""
+    from planstore.commands.server import checked, json_object, server
+    from planstore.models import TemplateVersionCreate
+
+    given = json_object(f"@{file}", what="The version")
+    if given.get("name") == template:  # as in the file that the template was made of
+        del given["name"]
+    version = checked(TemplateVersionCreate, given)
+    with server() as client:
+        _tell(client.add_template_version(template, version), as_json=as_json)
+
+
+@app.command()
 def save(
     *,
     plan: ThePlan,

@@ -235,7 +235,8 @@ class Reset(Record):
     """Does a task again from the start."""
 
     dependents: bool = False
-    """Whether all that needs it, directly or not, begins anew as well."""
+    """Whether all that followed begins anew as well: what needs it, directly or not, and in a
+    sequential plan every task of a later order."""
 
 
 class Result(Record):

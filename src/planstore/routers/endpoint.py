@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from fastapi.routing import APIRoute
 from starlette.requests import Request
-from starlette.routing import BaseRoute, Match
+from starlette.routing import BaseRoute, Match, Route
 
 from planstore.models.idempotency import KEY
 from planstore.models.schemas import SCHEMAS
@@ -123,6 +123,15 @@ class LeanRoute(APIRoute):
 
         # FastAPI's own would keep two stacks of what to close, and catch errors a second time.
         self.app = app
+
+
+class ToldRoute(Route):
+    """A route to an application of its own, of which the log and the metrics are told."""
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        """Answer what Starlette does, and the route itself, as FastAPI does of its own."""
+        match, found = super().matches(scope)
+        return match, {**found, "route": self}
 
 
 @dataclass(slots=True)

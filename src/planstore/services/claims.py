@@ -210,7 +210,7 @@ class Claims:
     async def _end(
         self, loan: Loan, endings: Sequence[Ending], *, is_written_later: bool = False
     ) -> Ended:
-        if not all(each.is_simple for each in endings):
+        if any(each.usage or not each.is_completion for each in endings):
             async with self._turns.at(each.task_id for each in endings):
                 conn = await loan.connection()
                 return await self._end_on(conn, endings, is_written_later=is_written_later)
@@ -305,7 +305,10 @@ class Claims:
         refusal: Callable[[Ended], PlanStoreError | None],
         answer: Callable[[Connection, Ended, list[WorkPacket]], Awaitable[T]],
     ) -> T:
-        async with self._database.transaction() as conn:
+        async with (
+            self._turns.at(each.task_id for each in endings),
+            self._database.transaction() as conn,
+        ):
             ended = await spending.end_runs(conn, endings)
             error = refusal(ended)
             handed = _Handed()

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
+from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
@@ -19,6 +20,7 @@ import asyncpg
 from planstore.db import Loan
 from planstore.models.claim import MAX_CLAIMS
 from planstore.models.task import TaskStatus
+from planstore.services import following
 from planstore.services.following import Ended
 from planstore.sql import tasks
 
@@ -28,7 +30,7 @@ if TYPE_CHECKING:
 
     from planstore.db import Database
     from planstore.services.turns import Turns
-    from planstore.sql.connection import Row
+    from planstore.sql.connection import Connection, Row
     from planstore.sql.tasks import Ending
 
 _TAKEN: Final[Mapping[str, Any]] = MappingProxyType(
@@ -86,7 +88,9 @@ class Completions:
         is_written_later: bool,
     ) -> Ended:
         if plan_id is None:
-            return await _complete_alone(loan, endings, is_written_later=is_written_later)
+            return await _complete(
+                await loan.connection(), endings, is_written_later=is_written_later
+            )
         group = self._next.get(plan_id)
         if group is not None and group.has_room_for(endings):
             ended = await group.join(endings)
@@ -96,11 +100,15 @@ class Completions:
                 if self._next[plan_id] is group:
                     del self._next[plan_id]
                 if not group.is_shared:
-                    return await _complete_alone(loan, endings, is_written_later=is_written_later)
+                    return await _complete(
+                        await loan.connection(), endings, is_written_later=is_written_later
+                    )
                 ended = await self._complete_together(group)
         if ended is None:
             async with self._turns.of(plan_id):
-                ended = await _complete_alone(loan, endings, is_written_later=is_written_later)
+                ended = await _complete(
+                    await loan.connection(), endings, is_written_later=is_written_later
+                )
         return ended
 
     async def _complete_together(self, group: _Group) -> Ended | None:
@@ -161,10 +169,21 @@ class _Group:
                 answer.set_exception(error)
 
 
-async def _complete_alone(
-    loan: Loan, endings: Sequence[Ending], *, is_written_later: bool
+async def end_counted(conn: Connection, endings: Sequence[Ending]) -> Ended:
+    """End runs within a transaction, as far as what follows can be counted.
+
+    It locks the plans of all of them in their order.
+    """
+    if len(endings) > 1 or not endings[0].is_completion:
+        return await following.end_counted(conn, endings)
+    ended = await _complete(conn, endings, is_written_later=False)
+    await ended.redo({"unheld"}, endings, partial(following.end_counted, conn))
+    return ended
+
+
+async def _complete(
+    conn: Connection, endings: Sequence[Ending], *, is_written_later: bool
 ) -> Ended:
-    conn = await loan.connection()
     row = await tasks.complete(conn, endings, is_written_later=is_written_later)
     return _part(row, set[int](row["taken"] or ()), 0, len(endings))
 

@@ -26,6 +26,7 @@ from planstore.services.sending import PATIENCE, Answer
 from planstore.sql import deliveries, relays, tailing, webhooks
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from uuid import UUID
 
     from planstore.db import Database
@@ -141,25 +142,33 @@ class Delivering:
         Raises:
             Unavailable: the database can't be reached.
         """
-        under_way: set[asyncio.Task[None]] = set()
+        under_way: dict[asyncio.Task[None], Due] = {}
         try:
             while True:
                 self._hint.clear()
                 room = AT_ONCE - len(under_way)
                 for due in await self._take(room) if room else ():
                     task = asyncio.create_task(self._deliver(due))
-                    under_way.add(task)
-                    task.add_done_callback(under_way.discard)
+                    under_way[task] = due
+                    task.add_done_callback(under_way.pop)
                     task.add_done_callback(lambda _: self._hint.set())
                 with suppress(TimeoutError):
                     async with asyncio.timeout(_LATER):
                         await self._hint.wait()
                         await asyncio.sleep(_TOGETHER)
         finally:
-            # What is left of them is sent again once their leases are over.
-            for task in under_way:
-                task.cancel()
-            await asyncio.gather(*under_way, return_exceptions=True)
+            await self._give_up(dict(under_way))
+
+    async def _give_up(self, under_way: Mapping[asyncio.Task[None], Due]) -> None:
+        """Leave to other servers what this one is sending."""
+        for task in under_way:
+            task.cancel()
+        await asyncio.gather(*under_way, return_exceptions=True)
+        left = [due for task, due in under_way.items() if task.cancelled()]
+        if left:
+            with suppress(PlanStoreError):  # else their leases end by themselves
+                async with self._database.connection() as conn:
+                    await deliveries.give_back(conn, left)
 
     async def _take(self, room: int) -> list[Due]:
         async with self._database.connection() as conn:

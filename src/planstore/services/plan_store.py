@@ -23,6 +23,7 @@ from planstore.services.store.statistics import Figures
 from planstore.services.store.tasks import Tasks
 from planstore.services.store.templates import Templates
 from planstore.services.store.webhooks import Webhooks
+from planstore.sql import estimates
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
@@ -114,6 +115,18 @@ class PlanStore(
         such writes there were. A server does it all the time.
         """
         return await finding.take_words(self._database)
+
+    async def refresh_estimates(self) -> int:
+        """Have PostgreSQL look again at tables that grew since it last did; answers how many.
+
+        It does so by itself, but a minute may go by in which it reads whole tables that it takes to
+        be small. A server does it all the time.
+        """
+        async with self._database.connection() as conn:
+            outgrown = await estimates.outgrown(conn)
+            for table in outgrown:
+                await estimates.refresh(conn, table)
+        return len(outgrown)
 
     async def check(self) -> None:
         """Ask the database for a sign of life.

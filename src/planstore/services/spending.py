@@ -6,10 +6,11 @@ pauses the plan, and the other one finds it paused.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from planstore.models.plan import FINAL
-from planstore.services import following
+from planstore.services import completing, following
 from planstore.sql import plans, spending, tasks
 
 if TYPE_CHECKING:
@@ -32,7 +33,11 @@ async def end_runs(conn: Connection, endings: Sequence[Ending]) -> Ended:
 
     Only where a run ends by it: a report that comes again isn't counted again.
     """
-    ended = await following.end_runs(conn, endings)
+    ended = await completing.end_counted(conn, endings)
+    # That has locked the plans of all of them, so nobody is waited for who may wait for us.
+    await ended.redo({"stale", "wide"}, endings, partial(following.end_runs, conn))
+    given = {each.task_id for each in endings}
+    ended.unblocked = [each for each in ended.unblocked if each not in given]
     await _record(
         conn,
         {

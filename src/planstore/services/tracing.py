@@ -20,7 +20,10 @@ if TYPE_CHECKING:
     from uuid import UUID
 
 _UNTRACED: Final = frozenset(
-    {"check", "count_events", "forget_old_keys", "index_words", "prune", "sweep", "watch_log"}
+    {
+        *("check", "count_events", "forget_old_keys", "index_words", "prune", "refresh_estimates"),
+        *("sweep", "watch_log"),
+    }
 )
 """What a server does by itself all the time."""
 

@@ -10,6 +10,7 @@ from planstore.sql.tailing import LOGGED
 from planstore.sql.webhooks import ACTIVE, DISABLED
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from datetime import timedelta
     from uuid import UUID
 
@@ -183,6 +184,36 @@ async def take(conn: Connection, *, limit: int, at_once: int, lease: timedelta) 
         )
         for row in rows
     ]
+
+
+_GIVE_BACK: Final = f"""
+with mine as materialized (
+  select d.webhook_id, d.seq
+  from unnest($1::uuid[], $2::bigint[], $3::integer[]) as g (webhook_id, seq, attempt)
+  join planstore.deliveries d on d.webhook_id = g.webhook_id and d.seq = g.seq
+  where d.attempts = g.attempt
+    and d.status = {_PENDING}
+  order by d.webhook_id, d.seq
+  for no key update of d
+)
+update planstore.deliveries d
+set
+  due_at = now(),
+  lease_expires_at = null
+from mine
+where d.webhook_id = mine.webhook_id
+  and d.seq = mine.seq
+"""
+
+
+async def give_back(conn: Connection, left: Sequence[Due]) -> None:
+    """Let others send at once what was taken and isn't going to be sent to its end."""
+    await conn.execute(
+        _GIVE_BACK,
+        [due.webhook_id for due in left],
+        [due.seq for due in left],
+        [due.attempt for due in left],
+    )
 
 
 _NOTE_DELIVERED: Final = f"""

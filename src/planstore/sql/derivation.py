@@ -17,6 +17,7 @@ from planstore.sql.fragments import (
     IS_ABORTED,
     IS_CLOSED,
     IS_DEAD,
+    IS_HELD,
     IS_PATIENT,
     IS_UNAPPROVED,
     IS_UNMET,
@@ -62,7 +63,7 @@ async def lock(conn: Connection, plan_id: UUID) -> None:
 
 
 def _is_open(state: str) -> str:
-    """Whether what becomes of a task follows from the others: a hold ends with all the rest."""
+    """Whether what becomes of a task follows from the others: a hold rests with all the rest."""
     return f"""({is_idle(state)}
       or {is_held(state)} and (select plan.is_closed or plan.aborts from plan))"""
 
@@ -92,7 +93,8 @@ dead (task_id) as (
   join planstore.task_states s on s.plan_id = d.plan_id and s.task_id = d.task_id
   where d.plan_id = $1
     and {_is_open("s")}
-    and not {_is_open("n")}
+    and not {is_idle("n")}
+    and not {is_held("n")}
     and {
     is_dead(
         "d.condition",
@@ -111,8 +113,8 @@ dead (task_id) as (
 ),
 standing as materialized (
   select
-    s.task_id, t.sequence_order, d.needs, u.unmet, w.status, s.due_at, s.not_before, s.priority,
-    s.ready_at is not null as was_ready,
+    s.task_id, t.sequence_order, d.needs, u.unmet, w.status, s.due_at, s.not_before, s.retry_at,
+    s.priority, s.ready_at is not null as was_ready,
     case
       when w.status = {TASK_SKIPPED} and (i.is_idle or i.is_held) then
         case
@@ -123,8 +125,10 @@ standing as materialized (
       when w.status = {TASK_BLOCKED} and not i.is_held then
         case when {awaits_approval("s")} then {IS_UNAPPROVED} else {IS_UNMET} end
       when w.status = {TASK_PENDING} then null
+      when i.is_held then {IS_HELD}
       else s.status_reason
-    end as status_reason
+    end as status_reason,
+    w.status = {TASK_SKIPPED} and i.is_held and (i.is_dead or not plan.is_closed) as keeps_hold
   from plan
   join planstore.tasks t on t.plan_id = plan.id
   join planstore.task_states s on s.plan_id = t.plan_id and s.task_id = t.id
@@ -142,6 +146,7 @@ standing as materialized (
           -- What is about to be skipped with all the rest satisfies who waits for any end.
           when ({is_idle("n")} or {is_held("n")}) and (plan.is_closed or plan.aborts)
             then d.condition = {WHEN_ENDED}
+          when {is_held("n")} then false
           when not {is_idle("n")} then
             {satisfies("d.condition", status="n.status", reason="n.status_reason")}
           when d.needs_id in (select dead.task_id from dead) then d.condition = {WHEN_ENDED}
@@ -150,7 +155,7 @@ standing as materialized (
       ) as unmet
     from planstore.dependencies d
     cross join lateral (
-      select n.status, n.status_reason
+      select n.status, n.status_reason, n.keeps_hold
       from planstore.task_states n
       where n.plan_id = d.plan_id
         and n.task_id = d.needs_id
@@ -165,6 +170,7 @@ standing as materialized (
       case
         when (i.is_idle or i.is_held) and (plan.is_closed or plan.aborts) or i.is_dead
           then {TASK_SKIPPED}
+        when i.is_held then {TASK_BLOCKED}
         when not i.is_idle then s.status
         when u.unmet > 0 then {TASK_BLOCKED}
         else {TASK_PENDING}
@@ -190,7 +196,7 @@ timed as materialized (
     case
       when n.status = {TASK_PENDING}
         and (not plan.is_sequential or n.sequence_order <= gate.gate_order)
-        then coalesce(n.due_at, greatest(now(), n.not_before))
+        then coalesce(n.due_at, greatest(now(), n.not_before, n.retry_at))
     end as now_due_at
   from standing n
   cross join plan
@@ -251,6 +257,7 @@ changed as (
   set
     status = o.status,
     status_reason = o.status_reason,
+    keeps_hold = o.keeps_hold,
     needs = o.needs,
     unmet = o.unmet,
     due_at = o.now_due_at,
@@ -269,9 +276,9 @@ changed as (
   from offered o
   where s.plan_id = $1
     and s.task_id = o.task_id
-    and row(s.status, s.status_reason, s.needs, s.unmet, s.due_at, s.ready_at)
+    and row(s.status, s.status_reason, s.keeps_hold, s.needs, s.unmet, s.due_at, s.ready_at)
       is distinct from
-      row(o.status, o.status_reason, o.needs, o.unmet, o.now_due_at, o.now_ready_at)
+      row(o.status, o.status_reason, o.keeps_hold, o.needs, o.unmet, o.now_due_at, o.now_ready_at)
   returning s.task_id, s.task_type, s.agent_id, s.status, s.status_reason, s.completed_at,
     s.version, s.due_at
 ),

@@ -148,13 +148,13 @@ def is_idle(state: str) -> str:
     """Whether a task neither runs, nor is held, nor has ended by something that stands."""
     return f"""({state}.status = {TASK_PENDING}
       or {state}.status = {TASK_BLOCKED} and {state}.status_reason in {IS_WAITING}
-      or {state}.status = {TASK_SKIPPED}
+      or {state}.status = {TASK_SKIPPED} and not {state}.keeps_hold
         and coalesce({state}.status_reason in {one_of(DERIVED_REASONS)}, false))"""
 
 
 def is_held(state: str) -> str:
-    """Whether a task is kept from starting by hand."""
-    return f"coalesce({state}.status_reason = {IS_HELD}, false)"
+    """Whether a task is kept from starting by hand, though an abort may have skipped it since."""
+    return f"({state}.keeps_hold or coalesce({state}.status_reason = {IS_HELD}, false))"
 
 
 def awaits_approval(state: str) -> str:

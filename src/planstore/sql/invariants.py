@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 from planstore.models.budget import PauseReason
 from planstore.models.history import NO_CHANGE
 from planstore.models.plan import OnFailure, PlanStatus
-from planstore.models.task import StatusReason, TaskStatus
+from planstore.models.task import DERIVED_REASONS, StatusReason, TaskStatus
 from planstore.sql.fragments import (
     IS_ABORTED,
     IS_DEAD,
@@ -70,6 +70,8 @@ select s.task_id as id
 from planstore.task_states s
 where s.status not in {one_of(TaskStatus)}
   or s.status_reason not in {one_of(StatusReason)}
+  or s.keeps_hold
+    and not coalesce(s.status_reason in {one_of(DERIVED_REASONS)}, false)
 """
 
 _COUNTED: Final = f"""

@@ -48,7 +48,8 @@ with plan as materialized (
 task as materialized (
   select
     s.plan_id, s.task_id, s.status, s.status_reason, s.approval, s.version, s.unmet - 1 as unmet,
-    s.not_before, s.status_reason = {IS_HELD} as is_held, $2 = {_APPROVED} as is_approved,
+    s.not_before, s.retry_at,
+    s.status_reason = {IS_HELD} as is_held, $2 = {_APPROVED} as is_approved,
     not plan.is_sequential or t.sequence_order <= plan.gate_order as is_in_turn,
     plan.is_handing_out and not plan.is_limited as is_offering
   from plan
@@ -70,7 +71,8 @@ landing as materialized (
       when t.is_approved and not t.is_held then {IS_UNMET}
       else t.status_reason
     end as new_status_reason,
-    case when f.is_freed and t.is_in_turn then greatest(now(), t.not_before) end as due_at
+    case when f.is_freed and t.is_in_turn then greatest(now(), t.not_before, t.retry_at) end
+      as due_at
   from task t
   cross join lateral (select t.is_approved and not t.is_held and t.unmet = 0 as is_freed) f
 ),

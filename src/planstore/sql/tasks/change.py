@@ -229,6 +229,8 @@ moved as (
     -- What is no longer pending isn't due; nor, until it is derived anew, what is to wait longer.
     due_at = case when {_STILL_DUE} then s.due_at end,
     ready_at = case when {_STILL_DUE} then s.ready_at end,
+    retry_at = case when not (o.is_start or o.is_reset) then s.retry_at end,
+    keeps_hold = s.keeps_hold and not o.is_move,
     was_ready_at = case when o.is_start then o.ready_at else s.was_ready_at end,
     began_at = case when o.is_start then now() when o.is_move then null else s.began_at end,
     ended_at = case when o.is_move then null else s.ended_at end,
@@ -260,7 +262,11 @@ tried as (  -- a run that is undone, or ended by hand, stays readable
   select
     o.plan_id, o.id, o.attempt, o.worker_id, o.fencing_token, o.began_at,
     coalesce(o.completed_at, now()),
-    case when o.is_reset then o.status when o.is_claimed then 'overridden' else 'released' end,
+    case
+      when o.is_reset then o.status
+      when o.is_claimed and {_TOKEN} is null then 'overridden'
+      else 'released'
+    end,
     null
   from task o, judged j
   where j.verdict = 'changed'

@@ -24,7 +24,7 @@ from planstore.sql.fragments import (
     run_of,
 )
 from planstore.sql.routines import routine
-from planstore.sql.tasks.opening import IS_DUE, IS_FREED
+from planstore.sql.tasks.opening import DUE_AT, IS_DUE, IS_FREED
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -290,9 +290,9 @@ begin
         status_reason = case when {IS_FREED} then null else s.status_reason end,
         version = s.version + ({IS_FREED})::int,
         updated_at = case when {IS_FREED} then now() else s.updated_at end,
-        due_at = case when {IS_DUE} then greatest(now(), s.not_before) else s.due_at end,
+        due_at = case when {IS_DUE} then {DUE_AT} else s.due_at end,
         ready_at = case
-          when {IS_DUE} and plan.is_handing_out then greatest(now(), s.not_before)
+          when {IS_DUE} and plan.is_handing_out then {DUE_AT}
           else s.ready_at
         end
       from touched x

@@ -115,7 +115,7 @@ async def reachable(conn: Connection, plan_id: UUID, from_ids: Sequence[UUID]) -
     return await conn.fetch(_REACHABLE, plan_id, from_ids)
 
 
-_FOLLOWERS: Final = """
+_FOLLOWERS: Final = f"""
 with recursive follower (task_id) as (
   select d.task_id from planstore.dependencies d where d.plan_id = $1 and d.needs_id = $2
   union
@@ -123,12 +123,24 @@ with recursive follower (task_id) as (
   from follower f
   join planstore.dependencies d on d.plan_id = $1 and d.needs_id = f.task_id
 )
-select f.task_id from follower f order by f.task_id
+select f.task_id from follower f
+union
+select l.id
+from planstore.plans p
+join planstore.tasks t on t.plan_id = p.id and t.id = $2
+join planstore.tasks l on l.plan_id = p.id and l.sequence_order > t.sequence_order
+where p.id = $1
+  and p.plan_type = {PLAN_SEQUENTIAL}
+order by task_id
 """
 
 
 async def followers(conn: Connection, plan_id: UUID, task_id: UUID) -> list[UUID]:
-    """Return all tasks that need the task, or need one that does, and so on."""
+    """Return all tasks that come after the task.
+
+    They need it, or need one that does, and so on; in a sequential plan those of a later order wait
+    for it as well.
+    """
     return [row["task_id"] for row in await conn.fetch(_FOLLOWERS, plan_id, task_id)]
 
 

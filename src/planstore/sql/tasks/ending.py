@@ -91,9 +91,9 @@ class Ending:
     """Under which the answer is kept."""
 
     @property
-    def is_simple(self) -> bool:
-        """Whether a holder completes it, and no more is said."""
-        return self.verb == End.COMPLETE and self.token is not None and not self.usage
+    def is_completion(self) -> bool:
+        """Whether its holder completes it."""
+        return self.verb == End.COMPLETE and self.token is not None
 
     @property
     def row(self) -> tuple[Any, ...]:
@@ -336,7 +336,7 @@ tallied as materialized (
 {opened(locked=_LOCKED, derived_after=_DERIVED_AFTER)},
 landing as materialized (  -- where those who move come to stand
   select
-    m.*, l.unmet as new_unmet, l.due_at,
+    m.*, l.unmet as new_unmet, l.due_at, l.retry_at,
     case when g.is_offering then l.due_at end as ready_at,
     f.failure,
     l.status as new_status,
@@ -361,13 +361,17 @@ landing as materialized (  -- where those who move come to stand
   left join loosened o on o.plan_id = m.plan_id and o.task_id = m.task_id
   cross join lateral (select m.unmet - coalesce(o.satisfied, 0) as unmet) u
   cross join lateral (
+    select case when m.is_returning then now() + make_interval(secs => m.delay) end as retry_at
+  ) r
+  cross join lateral (
     select
       u.unmet,
+      r.retry_at,
       case when m.is_returning and u.unmet > 0 then {TASK_BLOCKED} else m.aim end as status,
       case
         when m.is_returning and u.unmet = 0
           and (g.id is null or not g.is_sequential or m.sequence_order <= g.gate_order)
-          then greatest(now() + make_interval(secs => m.delay), m.not_before)
+          then greatest(r.retry_at, m.not_before)
       end as due_at
   ) l
   cross join lateral (
@@ -391,6 +395,7 @@ moved as (
     updated_at = now(),
     unmet = n.new_unmet,
     due_at = n.due_at,
+    retry_at = n.retry_at,
     ready_at = n.ready_at,
     free_attempts = s.free_attempts + (n.verb = '{End.RELEASE}')::int,
     -- The holder may say again that it has completed the task.

@@ -43,6 +43,9 @@ IS_DUE: Final = (
 """Of a row ``s`` whose dependencies and turn change by ``x``: what it becomes. It is said in terms
 of the row itself, so that it holds for the row as it is once it is locked."""
 
+DUE_AT: Final = "greatest(now(), s.not_before, s.retry_at)"
+"""When such a row is due."""
+
 # The states by a subquery, for a join may be planned to go through all of a plan: for plans of the
 # usual size that costs no more.
 PLANS_LOCKED: Final = f"""
@@ -164,9 +167,10 @@ opened as (
     status_reason = case when {IS_FREED} then null else s.status_reason end,
     version = s.version + ({IS_FREED})::int,
     updated_at = case when {IS_FREED} then now() else s.updated_at end,
-    due_at = case when {IS_DUE} then greatest(now(), s.not_before) else s.due_at end,
+    due_at = case when {IS_DUE} then {DUE_AT} else s.due_at end,
     ready_at = case
-      when {IS_DUE} and x.is_offering then greatest(now(), s.not_before) else s.ready_at
+      when {IS_DUE} and x.is_offering then {DUE_AT}
+      else s.ready_at
     end
   from touched x
   where s.plan_id = x.plan_id

@@ -88,6 +88,8 @@ renewed as (
     version = s.version + 1,
     updated_at = now(),
     free_attempts = s.attempt,
+    retry_at = null,
+    keeps_hold = false,
     fencing_token = null,
     lease_seconds = null,
     lease_expires_at = null,
