@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from planstore.models.task import Task, TaskStatus
+from planstore.models.task import StatusReason, Task, TaskStatus, task_of_known
 from planstore.services import refusals, wiring
 from planstore.sql import derivation, plans, tasks
 
@@ -86,8 +86,8 @@ async def add_tasks(
         if wiring.asks_for_others(new)
         else []
     )
-    rows = await tasks.create(conn, new, edges, is_locked=True)
-    if rows[0]["verdict"] == "wide":
+    row = (await tasks.create(conn, new, edges, is_locked=True))[plan["id"]]
+    if row["verdict"] == "wide":
         await derivation.lock(conn, plan["id"])
         await tasks.create(conn, new, edges, is_locked=True, is_derived_after=True)
         await derivation.derive(conn, plan["id"], is_revision=True)
@@ -95,13 +95,28 @@ async def add_tasks(
         return [Task.model_validate(dict(row)) for row in added]
     if plan["max_parallel_tasks"] is not None:
         await tasks.offer(conn, plan["id"])
-    return [made(*each) for each in zip(new, rows, strict=True)]
+    return made(new, row)
 
 
-def made(new: NewTask, row: Row) -> Task:
-    """Return a task that was added as it was given, with what `tasks.create` answered for it."""
+def made(new: Iterable[NewTask], row: Row) -> list[Task]:
+    """Return tasks of a plan that were added as they were given.
+
+    ``row``: what `tasks.create` answered for the plan.
+    """
+    blocked: frozenset[int] = frozenset(row["blocked"] or ())
+    return [
+        _made(each, row, is_blocked=number in blocked) for number, each in enumerate(new, start=1)
+    ]
+
+
+def _made(new: NewTask, row: Row, *, is_blocked: bool) -> Task:
     given = new.task
-    return Task.model_validate(
+    reason = None
+    if given.requires_approval:
+        reason = StatusReason.UNAPPROVED
+    elif is_blocked:
+        reason = StatusReason.UNMET
+    return task_of_known(
         {
             "id": new.id,
             "plan_id": new.plan_id,
@@ -109,15 +124,15 @@ def made(new: NewTask, row: Row) -> Task:
             "agent_id": given.agent_id,
             "description": given.description,
             "task_type": given.task_type,
-            "input_data": given.input_data,
+            "input_data": None if given.input_data is None else dict(given.input_data),
             "output_data": None,
             "error": None,
-            "metadata": given.metadata,
-            "labels": given.labels,
-            "status": row["status"],
-            "status_reason": row["status_reason"],
+            "metadata": dict(given.metadata),
+            "labels": list(given.labels),
+            "status": TaskStatus.PENDING if reason is None else TaskStatus.BLOCKED,
+            "status_reason": reason,
             "needs_review": False,
-            "sequence_order": row["sequence_order"],
+            "sequence_order": new.order(row["last_order"]),
             "parallel_group": given.parallel_group,
             "priority": given.priority,
             "not_before": given.not_before,

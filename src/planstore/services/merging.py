@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 import asyncpg
 
 from planstore.errors import PlanStoreError
+from planstore.services import following
 from planstore.services.placing import in_turn
 from planstore.sql import tasks
 
@@ -20,10 +21,11 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from planstore.db import Database
+    from planstore.models.task import Task
     from planstore.sql.connection import Row
     from planstore.sql.tasks import NewTask
 
-    Asked = tuple[NewTask, asyncio.Future[Row]]
+    Asked = tuple[NewTask, asyncio.Future[Task | None]]
 
 _AT_ONCE: Final = 200
 _LANES: Final = 2
@@ -40,9 +42,9 @@ class MergedCreates:
         self._held: dict[UUID, list[Asked]] = {}
         self._holdups: set[asyncio.Task[None]] = set()
 
-    async def add(self, new: NewTask) -> Row:
-        """Add a task; answers it with ``verdict`` as `tasks.create` does."""
-        answer: asyncio.Future[Row] = asyncio.get_running_loop().create_future()
+    async def add(self, new: NewTask) -> Task | None:
+        """Add a task; answers None where it takes a lock on its plan, or can't be done at all."""
+        answer: asyncio.Future[Task | None] = asyncio.get_running_loop().create_future()
         if new.plan_id in self._held:
             self._held[new.plan_id].append((new, answer))
             return await answer
@@ -74,14 +76,12 @@ class MergedCreates:
             _fail(taken, error)
             raise
         else:
-            self._answer(taken, rows)
-
-    def _answer(self, taken: list[Asked], rows: list[Row]) -> None:
-        for each, row in zip(taken, rows, strict=True):
-            if row["verdict"] == "busy":
-                self._hold(each)
-            elif not each[1].done():
-                each[1].set_result(row)
+            for asked, placed in zip(taken, new, strict=True):
+                row = rows.get(placed.plan_id)
+                if row is None and not is_waiting:
+                    self._hold(asked)
+                elif not asked[1].done():
+                    asked[1].set_result(_made(placed, row))
 
     def _hold(self, each: Asked) -> None:
         """Have a task wait for its plan, which another transaction holds, and for that alone."""
@@ -104,6 +104,13 @@ class MergedCreates:
             raise
         finally:
             del self._held[plan_id]
+
+
+def _made(placed: NewTask, row: Row | None) -> Task | None:
+    if row is None or row["verdict"] != "changed":
+        return None
+    (task,) = following.made([placed], row)
+    return task
 
 
 def _fail(taken: list[Asked], error: BaseException) -> None:

@@ -64,11 +64,9 @@ class Tasks(Runs):
         needs_plan = wiring.asks_for_others([new])
 
         async def work() -> Task:
-            if not needs_plan:
-                row = await self._creates.add(new)
-                if row["verdict"] == "changed":
-                    self._wakeups.hint()
-                    return following.made(new, row)
+            if not needs_plan and (made := await self._creates.add(new)) is not None:
+                self._wakeups.hint()
+                return made
             async with self._database.transaction() as conn:
                 plan = await following.lock(conn, task.plan_id)
                 (created,) = await following.add_tasks(
