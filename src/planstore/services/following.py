@@ -7,7 +7,7 @@ derived anew where it isn't; either way the plan is as it should be when the tra
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from planstore.models.task import StatusReason, Task, TaskStatus, task_of_known
 from planstore.services import refusals, wiring
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from planstore.services.wiring import Wish
     from planstore.sql.connection import Connection, Row
     from planstore.sql.tasks import Ending, NewTask
+
+_A_HANDFUL: Final = 20
+"""How many dependencies are added by the plan that is kept for any number of them."""
 
 
 @dataclass(slots=True)
@@ -86,6 +89,8 @@ async def add_tasks(
         if wiring.asks_for_others(new)
         else []
     )
+    if len(edges) > _A_HANDFUL:
+        await tasks.expect_many(conn)
     row = (await tasks.create(conn, new, edges, is_locked=True))[plan["id"]]
     if row["verdict"] == "wide":
         await derivation.lock(conn, plan["id"])
@@ -98,62 +103,56 @@ async def add_tasks(
     return made(new, row)
 
 
+_AT_FIRST: Final[dict[str, Any]] = {
+    **dict.fromkeys(Task.model_fields),
+    "status": TaskStatus.PENDING,
+    "needs_review": False,
+    "attempt": 0,
+    "version": 1,
+}
+"""What a task begins with, where nothing else is given."""
+
+
 def made(new: Iterable[NewTask], row: Row) -> list[Task]:
     """Return tasks of a plan that were added as they were given.
 
     ``row``: what `tasks.create` answered for the plan.
     """
+    last_order = row["last_order"]
     blocked: frozenset[int] = frozenset(row["blocked"] or ())
+    at_first = {**_AT_FIRST, "created_at": row["created_at"], "updated_at": row["created_at"]}
     return [
-        _made(each, row, is_blocked=number in blocked) for number, each in enumerate(new, start=1)
+        _made(each, at_first.copy(), last_order=last_order, is_blocked=number in blocked)
+        for number, each in enumerate(new, start=1)
     ]
 
 
-def _made(new: NewTask, row: Row, *, is_blocked: bool) -> Task:
+def _made(new: NewTask, fields: dict[str, Any], *, last_order: int, is_blocked: bool) -> Task:
     given = new.task
-    reason = None
-    if given.requires_approval:
-        reason = StatusReason.UNAPPROVED
-    elif is_blocked:
-        reason = StatusReason.UNMET
-    return task_of_known(
-        {
-            "id": new.id,
-            "plan_id": new.plan_id,
-            "name": given.name,
-            "agent_id": given.agent_id,
-            "description": given.description,
-            "task_type": given.task_type,
-            "input_data": None if given.input_data is None else dict(given.input_data),
-            "output_data": None,
-            "error": None,
-            "metadata": dict(given.metadata),
-            "labels": list(given.labels),
-            "status": TaskStatus.PENDING if reason is None else TaskStatus.BLOCKED,
-            "status_reason": reason,
-            "needs_review": False,
-            "sequence_order": new.order(row["last_order"]),
-            "parallel_group": given.parallel_group,
-            "priority": given.priority,
-            "not_before": given.not_before,
-            "side_effects": given.side_effects,
-            "requires_approval": given.requires_approval,
-            "approval": None,
-            "timeout_seconds": given.timeout_seconds,
-            "retry_policy": given.retry_policy,
-            "estimated_duration": given.estimated_duration,
-            "attempt": 0,
-            "worker_id": None,
-            "progress": None,
-            "progress_note": None,
-            "usage": None,
-            "version": 1,
-            "created_at": row["created_at"],
-            "updated_at": row["created_at"],
-            "started_at": None,
-            "completed_at": None,
-        }
-    )
+    fields["id"] = new.id
+    fields["plan_id"] = new.plan_id
+    fields["name"] = given.name
+    fields["agent_id"] = given.agent_id
+    fields["description"] = given.description
+    fields["task_type"] = given.task_type
+    fields["input_data"] = None if given.input_data is None else given.input_data.copy()
+    fields["metadata"] = given.metadata.copy()
+    fields["labels"] = given.labels.copy()
+    fields["sequence_order"] = new.order(last_order)
+    fields["parallel_group"] = given.parallel_group
+    fields["priority"] = given.priority
+    fields["not_before"] = given.not_before
+    fields["side_effects"] = given.side_effects
+    fields["requires_approval"] = given.requires_approval
+    fields["timeout_seconds"] = given.timeout_seconds
+    fields["retry_policy"] = given.retry_policy
+    fields["estimated_duration"] = given.estimated_duration
+    if is_blocked or given.requires_approval:
+        fields["status"] = TaskStatus.BLOCKED
+        fields["status_reason"] = (
+            StatusReason.UNAPPROVED if given.requires_approval else StatusReason.UNMET
+        )
+    return task_of_known(fields)
 
 
 async def end_runs(conn: Connection, endings: Sequence[Ending], *, is_start: bool = True) -> Ended:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from uuid_utils.compat import uuid7
@@ -41,7 +40,7 @@ def in_turn(new: Sequence[NewTask]) -> list[NewTask]:
             orders = (None if new[n].after_last else new[n].at_least for n in numbers)
             by_turn = places(orders, are_alike=False)
             for n, (after_last, at_least) in zip(numbers, by_turn, strict=True):
-                placed[n] = replace(new[n], after_last=after_last, at_least=at_least)
+                placed[n] = new[n]._replace(after_last=after_last, at_least=at_least)
     return placed
 
 

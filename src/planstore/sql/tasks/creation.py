@@ -7,7 +7,7 @@ of each task from what was given: nothing is read back of what is written.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from pydantic_core import to_json
 
@@ -74,7 +74,7 @@ _KEYS: Final = (
     ("key", "text"),
     ("fingerprint", "bytea"),
 )
-"""The key of each new task's request, where any has one, in arrays that follow those of the tasks."""
+"""The key of each task's request, where any has one, in arrays that follow those of the tasks."""
 
 _EDGES: Final = (
     ("plan_id", "uuid"),
@@ -391,8 +391,7 @@ _STATEMENTS: Final = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class NewTask:
+class NewTask(NamedTuple):
     """A task to be added, with its id, its place and the key of its request."""
 
     id: UUID
@@ -508,7 +507,7 @@ async def create(
 
 
 async def expect_many(conn: Connection) -> None:
-    """Have `create` planned for as many tasks as are given, until the transaction ends.
+    """Have `create` planned for as many dependencies as are given, until the transaction ends.
 
     The plan that is kept for it is right for a handful, and quadratic for thousands.
     """
