@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
     from planstore.db import Database
     from planstore.models.task import Task
+    from planstore.services.once import Writes
+    from planstore.services.wakeups import Wakeups
     from planstore.sql.connection import Row
     from planstore.sql.tasks import NewTask
 
@@ -35,12 +37,13 @@ _LANES: Final = 2
 class MergedCreates:
     """The single tasks that a process is asked to add."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, writes: Writes, wakeups: Wakeups) -> None:
         self._database = database
+        self._writes = writes
+        self._wakeups = wakeups
         self._waiting: list[Asked] = []
-        self._lanes: set[asyncio.Task[None]] = set()
+        self._lanes = 0
         self._held: dict[UUID, list[Asked]] = {}
-        self._holdups: set[asyncio.Task[None]] = set()
 
     async def add(self, new: NewTask) -> Task | None:
         """Add a task; answers None where it takes a lock on its plan, or can't be done at all."""
@@ -49,16 +52,18 @@ class MergedCreates:
             self._held[new.plan_id].append((new, answer))
             return await answer
         self._waiting.append((new, answer))
-        if len(self._lanes) < _LANES:
-            lane = asyncio.create_task(self._drain())
-            self._lanes.add(lane)
-            lane.add_done_callback(self._lanes.discard)
+        if self._lanes < _LANES:
+            self._lanes += 1
+            self._writes.begin(self._drain())
         return await answer
 
     async def _drain(self) -> None:
-        while self._waiting:
-            taken, self._waiting = self._waiting[:_AT_ONCE], self._waiting[_AT_ONCE:]
-            await self._create(taken)
+        try:
+            while self._waiting:
+                taken, self._waiting = self._waiting[:_AT_ONCE], self._waiting[_AT_ONCE:]
+                await self._create(taken)
+        finally:
+            self._lanes -= 1
 
     async def _create(self, taken: list[Asked], *, is_waiting: bool = False) -> None:
         try:
@@ -76,6 +81,7 @@ class MergedCreates:
             _fail(taken, error)
             raise
         else:
+            self._wakeups.hint()
             for asked, placed in zip(taken, new, strict=True):
                 row = rows.get(placed.plan_id)
                 if row is None and not is_waiting:
@@ -90,9 +96,7 @@ class MergedCreates:
             self._held[plan_id].append(each)
             return
         self._held[plan_id] = [each]
-        holdup = asyncio.create_task(self._wait_for(plan_id))
-        self._holdups.add(holdup)
-        holdup.add_done_callback(self._holdups.discard)
+        self._writes.begin(self._wait_for(plan_id))
 
     async def _wait_for(self, plan_id: UUID) -> None:
         try:

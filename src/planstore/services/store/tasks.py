@@ -22,6 +22,7 @@ from planstore.services import (
     steering,
     wiring,
 )
+from planstore.services.once import said
 from planstore.services.placing import new_tasks
 from planstore.services.store.answers import nothing, task_of
 from planstore.services.store.runs import Runs
@@ -62,10 +63,15 @@ class Tasks(Runs):
         key = idempotency and idempotency.of("create_task", task)
         (new,) = new_tasks(task.plan_id, [task], key=key)
         needs_plan = wiring.asks_for_others([new])
+        if not needs_plan and key is None:
+            # What is merged comes to its end whether its caller stays or not.
+            made = await said(lambda: self._creates.add(new))
+            if made is not None:
+                return made
+            needs_plan = True
 
         async def work() -> Task:
             if not needs_plan and (made := await self._creates.add(new)) is not None:
-                self._wakeups.hint()
                 return made
             async with self._database.transaction() as conn:
                 plan = await following.lock(conn, task.plan_id)
