@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Final
 import asyncpg
 
 from planstore.errors import PlanStoreError
-from planstore.services import following
 from planstore.services.placing import in_turn
+from planstore.services.store.answers import tasks_of_new
 from planstore.sql import tasks
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ class MergedCreates:
     async def add(self, new: NewTask) -> Task | None:
         """Add a task; answers None where it takes a lock on its plan, or can't be done at all."""
         answer: asyncio.Future[Task | None] = asyncio.get_running_loop().create_future()
-        if new.plan_id in self._held:
+        if self._held and new.plan_id in self._held:
             self._held[new.plan_id].append((new, answer))
             return await answer
         self._waiting.append((new, answer))
@@ -87,7 +87,7 @@ class MergedCreates:
                 if row is None and not is_waiting:
                     self._hold(asked)
                 elif not asked[1].done():
-                    asked[1].set_result(_made(placed, row))
+                    asked[1].set_result(_added(placed, row))
 
     def _hold(self, each: Asked) -> None:
         """Have a task wait for its plan, which another transaction holds, and for that alone."""
@@ -110,10 +110,10 @@ class MergedCreates:
             del self._held[plan_id]
 
 
-def _made(placed: NewTask, row: Row | None) -> Task | None:
+def _added(placed: NewTask, row: Row | None) -> Task | None:
     if row is None or row["verdict"] != "changed":
         return None
-    (task,) = following.made([placed], row)
+    (task,) = tasks_of_new([placed], row)
     return task
 
 

@@ -23,8 +23,8 @@ from planstore.services import (
     wiring,
 )
 from planstore.services.once import said
-from planstore.services.placing import new_tasks
-from planstore.services.store.answers import nothing, task_of
+from planstore.services.placing import new_task, new_tasks
+from planstore.services.store.answers import nothing, task_of, tasks_of_new
 from planstore.services.store.runs import Runs
 from planstore.services.store.updates import basis_of, changes_of
 from planstore.sql import idempotency as keys
@@ -61,7 +61,7 @@ class Tasks(Runs):
             DependencyCycle: tasks would wait for each other.
         """
         key = idempotency and idempotency.of("create_task", task)
-        (new,) = new_tasks(task.plan_id, [task], key=key)
+        new = new_task(task, key=key)
         needs_plan = wiring.asks_for_others([new])
         if not needs_plan and key is None:
             # What is merged comes to its end whether its caller stays or not.
@@ -119,7 +119,7 @@ class Tasks(Runs):
         """Add tasks to their plan; answers None where that takes more than one statement."""
         async with self._database.connection() as conn:
             row = (await tasks.create(conn, new)).get(new[0].plan_id)
-        return following.made(new, row) if row and row["verdict"] == "changed" else None
+        return tasks_of_new(new, row) if row and row["verdict"] == "changed" else None
 
     async def get_task(self, task_id: UUID, *, at: datetime | None = None) -> Task:
         """Return the task, as it is or as it stood ``at`` a time.
