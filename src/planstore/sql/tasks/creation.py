@@ -299,6 +299,7 @@ standing as materialized (
 revised as materialized (
   select
     p.*,
+    -- What has just been added keeps a plan from settling, or has one that settled go on.
     case when p.status = {PLAN_DRAFT} then p.status else {PLAN_ACTIVE} end as new_status,
     {next_step("p.new_gate_order")} as new_step,
     p.live_tasks + n.due + n.awaiting as new_live,
