@@ -63,8 +63,9 @@ def create_app(pool: asyncpg.Pool[Row]) -> Starlette:
         key = RequestKey("bare", header, b"") if header else None
         new = tasks.NewTask(uuid7(), UUID(body["plan_id"]), task, None, body["sequence_order"], key)
         async with pool.acquire() as conn:
-            (row,) = await tasks.create(conn, [new])
-        return _json({**_TASK, **body, **row}, 201)
+            row = (await tasks.create(conn, [new]))[new.plan_id]
+        made = {"sequence_order": new.order(row["last_order"]), "created_at": row["created_at"]}
+        return _json({**_TASK, "status": "pending", **body, **made}, 201)
 
     async def get_task(request: Request) -> Response:
         async with pool.acquire() as conn:

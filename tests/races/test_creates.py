@@ -152,3 +152,20 @@ async def test_a_create_that_waited_finds_its_plan_closed(
     for refusal in await asyncio.gather(*late, return_exceptions=True):
         assert isinstance(refusal, PlanClosed)
     assert await store.list_tasks(plan_id=plan.id) == []
+
+
+async def test_a_create_is_carried_out_though_its_caller_leaves(
+    store: PlanStore, database_url: str
+) -> None:
+    plan = await plan_of(store)
+
+    async with behind_plan(database_url, plan.id) as queue:
+        left = await queue.join(create(store, plan, name="left"))
+        left.cancel()
+        await asyncio.wait([left])
+        stayed = asyncio.create_task(create(store, plan, name="stayed"))
+        await queue.release()
+
+    await stayed
+    assert left.cancelled()
+    assert [each.name for each in await store.list_tasks(plan_id=plan.id)] == ["left", "stayed"]

@@ -153,6 +153,10 @@ ATTEMPT: Final = """
 insert into planstore.attempts (plan_id, task_id, attempt, began_at, outcome)
 select t.plan_id, t.id, {}, now(), 'failed' from planstore.tasks t where t.id = $1
 """
+ATTEMPT_OF_NONE: Final = """
+insert into planstore.attempts (plan_id, task_id, attempt, began_at, outcome)
+values ($1, $1, 1, now(), 'failed')
+"""
 
 DAMAGE: Final = [
     ("plan_unknown_value", "plan", f"{PLAN} status = 'asleep' where id = $1"),
@@ -237,6 +241,7 @@ DAMAGE: Final = [
     ("task_attempts", "claimed", f"{STATE} free_attempts = 2 where task_id = $1"),
     ("task_attempts", "claimed", ATTEMPT.format(1)),
     ("task_attempts", "pending", ATTEMPT.format(1)),
+    ("task_attempts", "plan", ATTEMPT_OF_NONE),
     ("plan_usage", "limited", f"""{PLAN} usage = '{{"cost_usd":2}}' where id = $1"""),
     ("plan_usage", "limited", f"{PLAN} usage = null where id = $1"),
     ("plan_usage", "limited", "delete from planstore.usage where plan_id = $1"),

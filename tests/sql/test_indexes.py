@@ -21,10 +21,12 @@ from planstore.db import Database
 from planstore.models import TaskDraft
 from planstore.models.approval import Decision, Review
 from planstore.models.claim import ClaimRequest, HeartbeatClaim
+from planstore.models.dependency import Condition, DependencyType
+from planstore.models.idempotency import RequestKey
 from planstore.services.placing import new_tasks
 from planstore.services.plan_store import PlanStore
 from planstore.sql import derivation, plans, spending, tasks
-from planstore.sql.tasks import End, Ending
+from planstore.sql.tasks import End, Ending, NewEdge
 from tests.holder import claim, complete_all, release
 from tests.services.weaving import woven
 
@@ -97,11 +99,17 @@ CLAIMS: Final[dict[str, Callable[[Connection], Awaitable[Any]]]] = {
 }
 
 _NEW: Final = new_tasks(uuid4(), [TaskDraft(description="do it")])
+_EDGE: Final = NewEdge(
+    _NEW[0].plan_id, _NEW[0].id, uuid4(), Condition.SUCCESS, DependencyType.BLOCKING
+)
+_KEY: Final = RequestKey("create_task", "1", b"")
 _COMPLETION: Final = Ending(uuid4(), End.COMPLETE, token=1)
 _BEAT: Final = HeartbeatClaim(task_id=uuid4(), fencing_token=1)
 
 OTHERS: Final[dict[str, Callable[[Connection], Awaitable[Any]]]] = {
     "create": lambda conn: tasks.create(conn, _NEW),
+    "create with dependencies": lambda conn: tasks.create(conn, _NEW, [_EDGE], is_locked=True),
+    "create with keys": lambda conn: tasks.create(conn, [_NEW[0]._replace(key=_KEY)]),
     "create where free": lambda conn: tasks.create(conn, _NEW, is_waiting=False),
     "end": lambda conn: tasks.end(conn, [_COMPLETION]),
     "change": lambda conn: tasks.change(

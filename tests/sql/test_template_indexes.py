@@ -23,7 +23,7 @@ Statement: TypeAlias = "Callable[[Any], Awaitable[Any]]"
 STATEMENTS: Final[dict[str, tuple[Statement, set[str]]]] = {
     "record": (
         lambda conn: templates.record(conn, "release", 1, plans=1_000, tasks=20_000),
-        {"plans_of_template_version", "task_states_pkey", "tasks_id_key"},
+        {"plans_of_template_version", "task_states_pkey", "tasks_pkey"},
     ),
     "get": (
         lambda conn: templates.get(conn, "release", None),

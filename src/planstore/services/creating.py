@@ -9,7 +9,7 @@ from planstore.services import following
 from planstore.services.placing import new_tasks
 from planstore.services.store.answers import plan_of
 from planstore.sql import idempotency as keys
-from planstore.sql import plans, tasks
+from planstore.sql import plans
 
 if TYPE_CHECKING:
     from uuid import UUID
@@ -44,7 +44,6 @@ async def create_plan(
     new = new_tasks(plan_id, [*drafts, *plan.tasks])
     async with database.transaction() as conn:
         await plans.create(conn, plan, plan_id=plan_id, key=None, template=template)
-        await tasks.expect_many(conn)
         await following.add_tasks(conn, await following.lock(conn, plan_id), new)
         made = await as_it_is_now(conn, plan_id, key=key)
     wakeups.hint()

@@ -7,10 +7,11 @@ derived anew where it isn't; either way the plan is as it should be when the tra
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from planstore.models.task import Task, TaskStatus
 from planstore.services import refusals, wiring
+from planstore.services.store.answers import tasks_of_new
 from planstore.sql import derivation, plans, tasks
 
 if TYPE_CHECKING:
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
     from planstore.services.wiring import Wish
     from planstore.sql.connection import Connection, Row, RowLike
     from planstore.sql.tasks import Ending, NewTask
+
+_A_HANDFUL: Final = 20
+"""How many dependencies are added by the plan that is kept for any number of them."""
 
 
 @dataclass(slots=True)
@@ -101,8 +105,10 @@ async def add_tasks(
         if wiring.asks_for_others(new)
         else []
     )
-    rows = await tasks.create(conn, new, edges, is_locked=True)
-    if rows[0]["verdict"] == "wide":
+    if len(edges) > _A_HANDFUL:
+        await tasks.expect_many(conn)
+    row = (await tasks.create(conn, new, edges, is_locked=True))[plan["id"]]
+    if row["verdict"] == "wide":
         await derivation.lock(conn, plan["id"])
         await tasks.create(conn, new, edges, is_locked=True, is_derived_after=True)
         await derivation.derive(conn, plan["id"], is_revision=True)
@@ -110,50 +116,7 @@ async def add_tasks(
         return [Task.model_validate(dict(row)) for row in added]
     if plan["max_parallel_tasks"] is not None:
         await tasks.offer(conn, plan["id"])
-    return [made(*each) for each in zip(new, rows, strict=True)]
-
-
-def made(new: NewTask, row: Row) -> Task:
-    """Return a task that was added as it was given, with what `tasks.create` answered for it."""
-    given = new.task
-    return Task.model_validate(
-        {
-            "id": new.id,
-            "plan_id": new.plan_id,
-            "name": given.name,
-            "agent_id": given.agent_id,
-            "description": given.description,
-            "task_type": given.task_type,
-            "input_data": given.input_data,
-            "output_data": None,
-            "error": None,
-            "metadata": given.metadata,
-            "labels": given.labels,
-            "status": row["status"],
-            "status_reason": row["status_reason"],
-            "needs_review": False,
-            "sequence_order": row["sequence_order"],
-            "parallel_group": given.parallel_group,
-            "priority": given.priority,
-            "not_before": given.not_before,
-            "side_effects": given.side_effects,
-            "requires_approval": given.requires_approval,
-            "approval": None,
-            "timeout_seconds": given.timeout_seconds,
-            "retry_policy": given.retry_policy,
-            "estimated_duration": given.estimated_duration,
-            "attempt": 0,
-            "worker_id": None,
-            "progress": None,
-            "progress_note": None,
-            "usage": None,
-            "version": 1,
-            "created_at": row["created_at"],
-            "updated_at": row["created_at"],
-            "started_at": None,
-            "completed_at": None,
-        }
-    )
+    return tasks_of_new(new, row)
 
 
 async def end_counted(

@@ -14,16 +14,20 @@ import asyncpg
 
 from planstore.errors import PlanStoreError
 from planstore.services.placing import in_turn
+from planstore.services.store.answers import tasks_of_new
 from planstore.sql import tasks
 
 if TYPE_CHECKING:
     from uuid import UUID
 
     from planstore.db import Database
+    from planstore.models.task import Task
+    from planstore.services.once import Writes
+    from planstore.services.wakeups import Wakeups
     from planstore.sql.connection import Row
     from planstore.sql.tasks import NewTask
 
-    Asked = tuple[NewTask, asyncio.Future[Row]]
+    Asked = tuple[NewTask, asyncio.Future[Task | None]]
 
 _AT_ONCE: Final = 200
 _LANES: Final = 2
@@ -33,30 +37,33 @@ _LANES: Final = 2
 class MergedCreates:
     """The single tasks that a process is asked to add."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, writes: Writes, wakeups: Wakeups) -> None:
         self._database = database
+        self._writes = writes
+        self._wakeups = wakeups
         self._waiting: list[Asked] = []
-        self._lanes: set[asyncio.Task[None]] = set()
+        self._lanes = 0
         self._held: dict[UUID, list[Asked]] = {}
-        self._holdups: set[asyncio.Task[None]] = set()
 
-    async def add(self, new: NewTask) -> Row:
-        """Add a task; answers it with ``verdict`` as `tasks.create` does."""
-        answer: asyncio.Future[Row] = asyncio.get_running_loop().create_future()
-        if new.plan_id in self._held:
+    async def add(self, new: NewTask) -> Task | None:
+        """Add a task; answers None where it takes a lock on its plan, or can't be done at all."""
+        answer: asyncio.Future[Task | None] = asyncio.get_running_loop().create_future()
+        if self._held and new.plan_id in self._held:
             self._held[new.plan_id].append((new, answer))
             return await answer
         self._waiting.append((new, answer))
-        if len(self._lanes) < _LANES:
-            lane = asyncio.create_task(self._drain())
-            self._lanes.add(lane)
-            lane.add_done_callback(self._lanes.discard)
+        if self._lanes < _LANES:
+            self._lanes += 1
+            self._writes.begin(self._drain())
         return await answer
 
     async def _drain(self) -> None:
-        while self._waiting:
-            taken, self._waiting = self._waiting[:_AT_ONCE], self._waiting[_AT_ONCE:]
-            await self._create(taken)
+        try:
+            while self._waiting:
+                taken, self._waiting = self._waiting[:_AT_ONCE], self._waiting[_AT_ONCE:]
+                await self._create(taken)
+        finally:
+            self._lanes -= 1
 
     async def _create(self, taken: list[Asked], *, is_waiting: bool = False) -> None:
         try:
@@ -74,14 +81,13 @@ class MergedCreates:
             _fail(taken, error)
             raise
         else:
-            self._answer(taken, rows)
-
-    def _answer(self, taken: list[Asked], rows: list[Row]) -> None:
-        for each, row in zip(taken, rows, strict=True):
-            if row["verdict"] == "busy":
-                self._hold(each)
-            elif not each[1].done():
-                each[1].set_result(row)
+            self._wakeups.hint()
+            for asked, placed in zip(taken, new, strict=True):
+                row = rows.get(placed.plan_id)
+                if row is None and not is_waiting:
+                    self._hold(asked)
+                elif not asked[1].done():
+                    asked[1].set_result(_added(placed, row))
 
     def _hold(self, each: Asked) -> None:
         """Have a task wait for its plan, which another transaction holds, and for that alone."""
@@ -90,9 +96,7 @@ class MergedCreates:
             self._held[plan_id].append(each)
             return
         self._held[plan_id] = [each]
-        holdup = asyncio.create_task(self._wait_for(plan_id))
-        self._holdups.add(holdup)
-        holdup.add_done_callback(self._holdups.discard)
+        self._writes.begin(self._wait_for(plan_id))
 
     async def _wait_for(self, plan_id: UUID) -> None:
         try:
@@ -104,6 +108,13 @@ class MergedCreates:
             raise
         finally:
             del self._held[plan_id]
+
+
+def _added(placed: NewTask, row: Row | None) -> Task | None:
+    if row is None or row["verdict"] != "changed":
+        return None
+    (task,) = tasks_of_new([placed], row)
+    return task
 
 
 def _fail(taken: list[Asked], error: BaseException) -> None:

@@ -71,7 +71,7 @@ class Writes:
                 ``patience``.
             IdempotencyMismatch: the key belongs to another request.
         """
-        task = self._begin(_said(work) if key is None else self._once(work, key, replay))
+        task = self.begin(said(work) if key is None else self._once(work, key, replay))
         if tidy is not None:
             task.add_done_callback(lambda _: tidy())
         if key is None:
@@ -84,7 +84,8 @@ class Writes:
             )
         return task.result()
 
-    def _begin(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+    def begin(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+        """Have work done to its end, whoever leaves; `finish` waits for it."""
         task = asyncio.create_task(work)
         self._under_way.add(task)
         task.add_done_callback(self._end)
@@ -109,7 +110,7 @@ class Writes:
         """
         while True:
             try:
-                return await _said(work)
+                return await said(work)
             except (KeyTaken, PlanStoreError) as refusal:
                 kept = await self._kept(key)
                 if kept is None:
@@ -142,7 +143,7 @@ class Writes:
                 return total
 
 
-async def _said(work: Callable[[], Awaitable[T]]) -> T:
+async def said(work: Callable[[], Awaitable[T]]) -> T:
     """Do ``work``; what the database has against it is said as an error of ours.
 
     A deadlock undid one of the rivals whole, so it can simply be done again.

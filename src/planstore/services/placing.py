@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from uuid_utils.compat import uuid7
@@ -15,19 +14,23 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from planstore.models.idempotency import RequestKey
-    from planstore.models.task import TaskDraft
+    from planstore.models.task import TaskCreate, TaskDraft
 
 
-def new_tasks(
-    plan_id: UUID, drafts: Sequence[TaskDraft], *, key: RequestKey | None = None
-) -> list[NewTask]:
+def new_tasks(plan_id: UUID, drafts: Sequence[TaskDraft]) -> list[NewTask]:
     """Return what is to be added to a plan, each task with an id and a place."""
     orders = [draft.sequence_order for draft in drafts]
     is_graph = all(order is None for order in orders) and any(each.depends_on for each in drafts)
     return [
-        NewTask(draft.id or uuid7(), plan_id, draft, *place, key)
+        NewTask(draft.id or uuid7(), plan_id, draft, *place)
         for draft, place in zip(drafts, places(orders, are_alike=is_graph), strict=True)
     ]
+
+
+def new_task(task: TaskCreate, *, key: RequestKey | None) -> NewTask:
+    """Return a task that is to be added to its plan, with an id and a place."""
+    order = task.sequence_order
+    return NewTask(task.id or uuid7(), task.plan_id, task, 1 if order is None else None, order, key)
 
 
 def in_turn(new: Sequence[NewTask]) -> list[NewTask]:
@@ -41,7 +44,7 @@ def in_turn(new: Sequence[NewTask]) -> list[NewTask]:
             orders = (None if new[n].after_last else new[n].at_least for n in numbers)
             by_turn = places(orders, are_alike=False)
             for n, (after_last, at_least) in zip(numbers, by_turn, strict=True):
-                placed[n] = replace(new[n], after_last=after_last, at_least=at_least)
+                placed[n] = new[n]._replace(after_last=after_last, at_least=at_least)
     return placed
 
 

@@ -315,7 +315,6 @@ def mismatch(noun: str, which: UUID | str, version: int, expected: int | None) -
 _TAKEN: Final = {
     "plans_pkey": "there is a plan {} already",
     "tasks_pkey": "there is a task {} already",
-    "tasks_id_key": "there is a task {} already",
     "task_states_pkey": "there is a task {} already",
     "templates_pkey": "there is a template {!r} already",
     "webhooks_pkey": "there is a webhook {} already, or was one",

@@ -1,7 +1,8 @@
 """What a change of a plan's tasks does to the plan itself: its counts, its step, its status.
 
 A plan settles by the rule in `settled` and by no other. `FOLLOWED` is a run of CTEs that goes
-into each statement which adds or moves tasks. It reads two CTEs that the statement brings:
+into each statement which moves tasks; adding some has less to say (`planstore.sql.tasks.creation`).
+It reads two CTEs that the statement brings:
 
 ``plan``     the rows of the plans, locked, with `PLAN_COUNTS`
 ``weighed``  one row for each plan that changes: its ``id``; ``gate_order``, ``gate_unfinished``,

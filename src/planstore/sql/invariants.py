@@ -341,6 +341,11 @@ where s.attempt < s.free_attempts
   or s.attempt < a.attempt
   -- How a run ended is written once it has.
   or s.status = {TASK_RUNNING} and s.attempt in (0, a.attempt)
+union
+select a.task_id
+from planstore.attempts a
+left join planstore.task_states s on s.plan_id = a.plan_id and s.task_id = a.task_id
+where s.task_id is null
 """
 
 _MISCHARGED: Final = """
@@ -569,7 +574,8 @@ INVARIANTS: Final = (
     ),
     Invariant(
         rule="task_attempts",
-        broken="The task has run more often than it counts, or its run goes on though it ended.",
+        broken="The task has run more often than it counts, or its run goes on though it ended, "
+        "or it has run though there is no such task.",
         violations=_MISCOUNTED_RUNS,
     ),
     Invariant(

@@ -44,7 +44,7 @@ class Core:
         self._writes = Writes(database)
         self._wakeups = Wakeups(database)
         self._claims = Claims(database, self._writes, self._wakeups)
-        self._creates = MergedCreates(database)
+        self._creates = MergedCreates(database, self._writes, self._wakeups)
         self._edits = TaskEdits(database, self._wakeups)
         self._bulk = BulkChanges(database, self._writes, self._wakeups)
         self._replanning = Replanning(database, self._wakeups)

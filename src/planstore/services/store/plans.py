@@ -29,7 +29,7 @@ from planstore.services.store.answers import nothing, plan_of
 from planstore.services.store.core import Core
 from planstore.services.store.updates import basis_of, changes_of
 from planstore.sql import idempotency as keys
-from planstore.sql import plans, tasks
+from planstore.sql import plans
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -88,7 +88,6 @@ class Plans(Core):
                     plan_id,
                     expanded(row["steps"], plan_type=plan["plan_type"], limits=self._limits),
                 )
-                await tasks.expect_many(conn)
                 created = await following.add_tasks(conn, plan, new)
                 if key is not None:
                     await keys.keep(conn, key, TASK_LIST.dump_python(created, mode="json"))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from planstore.errors import VersionMismatch
@@ -23,8 +22,9 @@ from planstore.services import (
     steering,
     wiring,
 )
-from planstore.services.placing import new_tasks
-from planstore.services.store.answers import nothing, task_of
+from planstore.services.once import said
+from planstore.services.placing import new_task, new_tasks
+from planstore.services.store.answers import nothing, task_of, tasks_of_new
 from planstore.services.store.runs import Runs
 from planstore.services.store.updates import basis_of, changes_of
 from planstore.sql import idempotency as keys
@@ -32,7 +32,7 @@ from planstore.sql import tasks
 from planstore.sql.tasks import End, Ending
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Sequence
     from datetime import datetime
     from uuid import UUID
 
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from planstore.models.page import Page
     from planstore.models.query import TaskSort
     from planstore.sql.connection import Connection, Row
+    from planstore.sql.tasks import NewTask
 
 
 class Tasks(Runs):
@@ -60,19 +61,22 @@ class Tasks(Runs):
             DependencyCycle: tasks would wait for each other.
         """
         key = idempotency and idempotency.of("create_task", task)
-        (new,) = new_tasks(task.plan_id, [task], key=key)
+        new = new_task(task, key=key)
         needs_plan = wiring.asks_for_others([new])
+        if not needs_plan and key is None:
+            # What is merged comes to its end whether its caller stays or not.
+            made = await said(lambda: self._creates.add(new))
+            if made is not None:
+                return made
+            needs_plan = True
 
         async def work() -> Task:
-            if not needs_plan:
-                row = await self._creates.add(new)
-                if row["verdict"] == "changed":
-                    self._wakeups.hint()
-                    return following.made(new, row)
+            if not needs_plan and (made := await self._creates.add(new)) is not None:
+                return made
             async with self._database.transaction() as conn:
                 plan = await following.lock(conn, task.plan_id)
                 (created,) = await following.add_tasks(
-                    conn, plan, [replace(new, key=None)], pointer="/depends_on"
+                    conn, plan, [new._replace(key=None)], pointer="/depends_on"
                 )
                 if key is not None:
                     await keys.keep(conn, key, created.model_dump(mode="json"))
@@ -95,11 +99,14 @@ class Tasks(Runs):
         """
         key = idempotency and idempotency.of("create_tasks", batch)
         new = new_tasks(batch.plan_id, batch.tasks)
+        needs_plan = key is not None or wiring.asks_for_others(new)
 
         async def work() -> list[Task]:
+            if not needs_plan and (made := await self._added_at_once(new)) is not None:
+                self._wakeups.hint()
+                return made
             async with self._database.transaction() as conn:
                 plan = await following.lock(conn, batch.plan_id)
-                await tasks.expect_many(conn)
                 created = await following.add_tasks(conn, plan, new)
                 if key is not None:
                     await keys.keep(conn, key, TASK_LIST.dump_python(created, mode="json"))
@@ -107,6 +114,12 @@ class Tasks(Runs):
             return created
 
         return await self._writes.do(work, key=key, replay=TASK_LIST.validate_python)
+
+    async def _added_at_once(self, new: Sequence[NewTask]) -> list[Task] | None:
+        """Add tasks to their plan; answers None where that takes more than one statement."""
+        async with self._database.connection() as conn:
+            row = (await tasks.create(conn, new)).get(new[0].plan_id)
+        return tasks_of_new(new, row) if row and row["verdict"] == "changed" else None
 
     async def get_task(self, task_id: UUID, *, at: datetime | None = None) -> Task:
         """Return the task, as it is or as it stood ``at`` a time.

@@ -1,30 +1,38 @@
-"""Adding tasks to their plans, any number of them, to any plans."""
+"""Adding tasks to their plans, any number of them, to any plans.
+
+All tasks of a plan are new in one way, so what becomes of the plan is known from its row alone, and
+of each task from what was given: nothing is read back of what is written.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from pydantic_core import to_json
 
 from planstore.models.fields import MAX_ORDER
-from planstore.sql.following import FOLLOWED, IS_FRESH, PLAN_COUNTS, PLAN_RECORDED
+from planstore.models.plan import PLAN_LIFECYCLE
+from planstore.models.task import SideEffects
+from planstore.sql.following import PLAN_COUNTS, next_step
 from planstore.sql.fragments import (
     IS_UNAPPROVED,
     IS_UNMET,
+    PLAN_ACTIVE,
     PLAN_DRAFT,
     TASK_BLOCKED,
     TASK_PENDING,
     columns,
+    event_of,
     is_dead,
     names_of,
     rows_of,
     satisfies,
 )
-from planstore.sql.tasks.columns import OF_STATE, OF_TASK, TASK
+from planstore.sql.tasks.columns import ALL
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
     from uuid import UUID
 
     from planstore.models.dependency import Condition, DependencyType
@@ -35,28 +43,38 @@ if TYPE_CHECKING:
 _NEW: Final = (
     ("id", "uuid"),
     ("plan_id", "uuid"),
+    ("after_last", "integer"),
+    ("at_least", "integer"),
     ("name", "text"),
     ("agent_id", "uuid"),
     ("description", "text"),
     ("task_type", "text"),
-    ("input_data", "json"),
-    ("metadata", "json"),
+    ("input_data", "text"),
+    ("metadata", "text"),
     ("labels", "text"),
     ("parallel_group", "text"),
     ("priority", "smallint"),
     ("not_before", "timestamptz"),
     ("side_effects", "text"),
     ("timeout_seconds", "double precision"),
-    ("retry_policy", "json"),
+    ("retry_policy", "text"),
     ("estimated_duration", "text"),
     ("requires_approval", "boolean"),
-    ("after_last", "integer"),
-    ("at_least", "integer"),
+)
+"""What is given of each new task, with its type, in the order of the parameters: one array each.
+
+What is as it is for most tasks is left out (`NewTask.row`), and an array in which nothing is left
+is empty: each entry takes time.
+"""
+
+_PLACES: Final = _NEW[:4]
+
+_KEYS: Final = (
     ("scope", "text"),
     ("key", "text"),
     ("fingerprint", "bytea"),
 )
-"""What is given of each new task, with its type, in the order of the parameters: one array each."""
+"""The key of each task's request, where any has one, in arrays that follow those of the tasks."""
 
 _EDGES: Final = (
     ("plan_id", "uuid"),
@@ -65,35 +83,64 @@ _EDGES: Final = (
     ("condition", "text"),
     ("kind", "text"),
 )
-"""What is given of each dependency, in arrays that follow those of the tasks."""
+"""What is given of each dependency, where there are any, in the same place."""
 
-_LOCKED: Final = f"${len(_NEW) + len(_EDGES) + 1}::boolean"
-_DERIVED_AFTER: Final = f"${len(_NEW) + len(_EDGES) + 2}::boolean"
-_APART: Final = f"${len(_NEW) + len(_EDGES) + 3}::boolean"
+_LOCKED: Final = f"${len(_NEW) + 1}::boolean"
+_DERIVED_AFTER: Final = f"${len(_NEW) + 2}::boolean"
+_APART: Final = f"${len(_NEW) + 3}::boolean"
+_NEXT: Final = len(_NEW) + 4
 
-_OF_GIVEN: Final = (
-    *("id", "plan_id", "name", "agent_id", "description", "task_type", "input_data", "metadata"),
-    *("parallel_group", "side_effects", "timeout_seconds", "retry_policy", "estimated_duration"),
+_PLAN_ID: Final = "coalesce(g.plan_id, ($2::uuid[])[1])"
+"""The plan of a task: the first one, where they all go to that."""
+
+# `after_last` more than its plan's last order, and `at_least` so much: that says "after the last",
+# "3", and "after those before me in this batch" in one way.
+_ORDER: Final = f"""least(
+      greatest(p.last_order + g.after_last, g.at_least), {MAX_ORDER}
+    )::int"""
+
+_AS_GIVEN: Final = (
+    *("id", "name", "agent_id", "description", "task_type", "parallel_group", "not_before"),
+    *("timeout_seconds", "estimated_duration"),
 )
-"""Columns of ``tasks`` that are taken over as they were given."""
+"""What is taken over as it was given."""
 
-# A task's order is `after_last` more than its plan's last order, and `at_least` so much: that
-# says "after the last", "3", and "after those before me in this batch" in one way.
-_CREATE: Final = f"""
-with given as materialized (
-  select *
-  from {rows_of(_NEW, first=1)} with ordinality as g ({names_of(_NEW)}, position)
-),
-seen as materialized (
-  select p.id, p.xmin from planstore.plans p where p.id = any ($2::uuid[])
-),
-plan as materialized (
-  select {PLAN_COUNTS}, {IS_FRESH} as is_fresh
-  from planstore.plans p
-  join seen on seen.id = p.id
-  order by p.id
-  for no key update of p
-),
+_OF_TASK: Final = (
+    *("id", "plan_id", "name", "agent_id", "description", "task_type", "input_data", "metadata"),
+    *("labels", "sequence_order", "parallel_group", "side_effects", "timeout_seconds"),
+    *("retry_policy", "estimated_duration"),
+)
+"""What a new row of ``tasks`` doesn't have by itself."""
+
+_OF_STATE: Final = (
+    *("plan_id", "status", "status_reason", "agent_id", "task_type", "priority", "not_before"),
+    *("requires_approval", "needs", "unmet", "due_at"),
+)
+"""What a new row of ``task_states`` doesn't have by itself."""
+
+_AT_FIRST: Final = {
+    "created_at": "now()",
+    "output_data": "null::json",
+    "error": "null::json",
+    "needs_review": "false",
+    "approval": "null::json",
+    "attempt": "0",
+    "worker_id": "null::text",
+    "progress": "null::double precision",
+    "progress_note": "null::text",
+    "usage": "null::json",
+    "version": "1",
+    "updated_at": "now()",
+    "started_at": "null::timestamptz",
+    "completed_at": "null::timestamptz",
+}
+"""What each task begins with."""
+
+_WHOLE: Final = ", ".join(f"{_AT_FIRST.get(name, f'n.{name}')} as {name}" for name in ALL)
+"""A new task, given ``n`` of ``standing``."""
+
+
+_NEEDED: Final = f"""
 edge as materialized (
   select
     e.*,
@@ -102,21 +149,19 @@ edge as materialized (
       as is_satisfied,
     coalesce(
       {
-    is_dead(
-        "e.condition", status="s.status", reason="s.status_reason", on_failure="plan.on_failure"
-    )
+    is_dead("e.condition", status="s.status", reason="s.status_reason", on_failure="p.on_failure")
 },
       false
     ) as is_dead
-  from {rows_of(_EDGES, first=len(_NEW) + 1)} as e ({names_of(_EDGES)})
-  join plan on plan.id = e.plan_id
+  from {rows_of(_EDGES, first=_NEXT)} as e ({names_of(_EDGES)})
+  join plan p on p.id = e.plan_id
   left join planstore.task_states s on s.plan_id = e.plan_id and s.task_id = e.needs_id
 ),
 needed as materialized (
   select
     e.plan_id, e.task_id,
-    count(*) as needs,
-    count(*) filter (where not e.is_satisfied) as unmet,
+    count(*)::int as needs,
+    (count(*) filter (where not e.is_satisfied))::int as unmet,
     bool_or(e.is_dead) as is_dead,
     json_agg(
       json_build_object('task_id', e.needs_id, 'when', e.condition, 'type', e.kind)
@@ -124,136 +169,185 @@ needed as materialized (
     ) as depends_on
   from edge e
   group by e.plan_id, e.task_id
-),
-placed as materialized (
-  select
-    g.id, g.plan_id, g.position,
-    least(
-      greatest(plan.last_order + g.after_last, g.at_least), {MAX_ORDER}
-    ) as sequence_order,
-    coalesce(n.needs, 0) as needs,
-    coalesce(n.unmet, 0) + a.is_awaiting::int as unmet,
-    a.is_awaiting,
-    n.depends_on
-  from given g
-  join plan on plan.id = g.plan_id
-  left join needed n on n.task_id = g.id
-  cross join lateral (select coalesce(g.requires_approval, false) as is_awaiting) a
-),
-added as materialized (
-  select
-    q.plan_id as id,
-    count(*) as tasks,
-    min(q.sequence_order) as lowest_order,
-    max(q.sequence_order) as highest_order,
-    least(min(q.sequence_order), min(plan.gate_order)) as gate_order
-  from placed q
-  join plan on plan.id = q.plan_id
-  group by q.plan_id
-),
+),"""
+"""What the tasks need of others, and how that stands."""
+
+_OR_DEAD: Final = "or exists (select from needed w where w.plan_id = p.id and w.is_dead)"
+
+_BLOCKED: Final = """array(
+    select n.position from standing n where n.plan_id = p.id and n.unmet > 0
+  )"""
+
+_LINKED: Final = """,
+linked as (
+  insert into planstore.dependencies (plan_id, task_id, needs_id, condition, kind)
+  select e.plan_id, e.task_id, e.needs_id, e.condition, e.kind
+  from edge e
+  join judged p on p.id = e.plan_id and p.is_done
+)"""
+
+_KEPT: Final = f""",
+kept as (
+  insert into planstore.idempotency_keys (scope, key, fingerprint, response)
+  select k.scope, k.key, k.fingerprint, row_to_json(t)
+  from {rows_of(_KEYS, first=_NEXT)} with ordinality as k ({names_of(_KEYS)}, position)
+  join standing n on n.position = k.position
+  cross join lateral (select {_WHOLE}) t
+  where k.scope is not null
+)"""
+
+
+def _create(*, with_edges: bool, with_keys: bool, is_waiting: bool) -> str:
+    """The statement; with what it takes for dependencies, and for keys, where there are some."""
+    if with_edges:
+        needs, unmet = "coalesce(w.needs, 0)", "coalesce(w.unmet, 0) + o.requires_approval::int"
+        payload = """case
+      when n.needs = 0 then row_to_json(t)
+      else (left(row_to_json(t)::text, -1) || ',"depends_on":' || n.depends_on || '}')::json
+    end"""
+    else:
+        needs, unmet = "0", "o.requires_approval::int"
+        payload = "row_to_json(t)"
+    return f"""
+with plan as materialized (
+  select {PLAN_COUNTS}
+  from planstore.plans p
+  where p.id = any ($2::uuid[])
+  order by p.id
+  for no key update of p{"" if is_waiting else " skip locked"}
+),{_NEEDED if with_edges else ""}
 judged as materialized (
   select
-    plan.id,
-    a.gate_order,
-    plan.is_sequential,
-    not plan.is_closed and plan.paused_at is null and plan.status <> {PLAN_DRAFT}
-      and not plan.is_limited as is_offering,
+    p.*,
+    a.tasks,
+    a.highest_order,
+    f.new_gate_order,
+    p.revision + case when {_APART} then a.tasks else 1 end as new_revision,
+    not p.is_closed and p.paused_at is null and p.status <> {PLAN_DRAFT}
+      and not p.is_limited and not {_DERIVED_AFTER} as is_offering,
     case
-      when plan.is_closed then 'closed'
+      when p.is_closed then 'closed'
       when {_DERIVED_AFTER} then 'changed'
       when f.is_wide then 'wide'
-      when plan.is_limited and not {_LOCKED} then 'stale'
+      when p.is_limited and not {_LOCKED} then 'stale'
       else 'changed'
     end as verdict,
-    not plan.is_closed and (
-      {_DERIVED_AFTER} or not f.is_wide and ({_LOCKED} or not plan.is_limited)
+    not p.is_closed and (
+      {_DERIVED_AFTER} or not f.is_wide and ({_LOCKED} or not p.is_limited)
     ) as is_done
-  from plan
-  join added a on a.id = plan.id
+  from plan p
+  join (
+    select
+      p.id,
+      count(*)::int as tasks,
+      min({_ORDER}) as lowest_order,
+      max({_ORDER}) as highest_order
+    from {rows_of(_PLACES, first=1)} as g ({names_of(_PLACES)})
+    join plan p on p.id = {_PLAN_ID}
+    group by p.id
+  ) a on a.id = p.id
   cross join lateral (
     select
+      least(a.lowest_order, p.gate_order) as new_gate_order,
       -- Others lose their turn to the new tasks, or new ones are skipped at once.
-      plan.is_sequential and coalesce(a.gate_order < plan.gate_order, false)
-        or plan.is_aborting
-        or exists (select from needed n where n.plan_id = plan.id and n.is_dead) as is_wide
+      p.is_sequential and coalesce(a.lowest_order < p.gate_order, false)
+        or p.is_aborting
+        {_OR_DEAD if with_edges else ""} as is_wide
   ) f
 ),
 standing as materialized (
   select
-    q.*, j.is_offering,
-    case when q.unmet > 0 then {TASK_BLOCKED} else {TASK_PENDING} end as status,
-    case when q.is_awaiting then {IS_UNAPPROVED} when q.unmet > 0 then {IS_UNMET} end
+    g.position, p.id as plan_id, o.sequence_order, o.requires_approval,
+    o.sequence_order = p.new_gate_order as is_at_gate,
+    d.due_at, case when p.is_offering then d.due_at end as ready_at,
+    {needs} as needs, u.unmet, {"w.depends_on," if with_edges else ""}
+    case when u.unmet > 0 then {TASK_BLOCKED} else {TASK_PENDING} end as status,
+    case when o.requires_approval then {IS_UNAPPROVED} when u.unmet > 0 then {IS_UNMET} end
       as status_reason,
+    p.new_revision as revision,
+    {columns(_AS_GIVEN, of="g")},
+    coalesce(g.priority, 0::smallint) as priority,
+    coalesce(g.side_effects, '{SideEffects.IDEMPOTENT.value}') as side_effects,
     case
-      when q.unmet = 0 and (not j.is_sequential or q.sequence_order <= j.gate_order)
-        then greatest(now(), g.not_before)
-    end as due_at
-  from placed q
-  join given g on g.position = q.position
-  join judged j on j.id = q.plan_id and j.is_done
-),
-weighed as materialized (
-  select
-    plan.id,
-    a.gate_order,
-    n.at_gate
-      + case when a.gate_order = plan.gate_order then plan.gate_unfinished else 0 end
-      as gate_unfinished,
-    plan.unfinished_tasks + a.tasks as unfinished_tasks,
-    plan.live_tasks + n.due + n.awaiting as live_tasks,
-    plan.offered_tasks + case when j.is_offering then n.due else 0 end as offered_tasks,
-    plan.is_aborting,
-    plan.task_count + a.tasks as task_count,
-    greatest(plan.last_order, a.highest_order) as last_order,
-    false as is_move,
-    case when {_APART} then a.tasks else 1 end::int as revisions,
-    false as is_start,
-    false as is_derivation,
-    false as keeps_step
-  from judged j
-  join plan on plan.id = j.id
-  join added a on a.id = j.id
-  join (
-    select
-      n.plan_id,
-      count(n.due_at) as due,
-      count(*) filter (where n.is_awaiting) as awaiting,
-      count(*) filter (where n.sequence_order = a.gate_order) as at_gate
-    from standing n
-    join added a on a.id = n.plan_id
-    group by n.plan_id
-  ) n on n.plan_id = j.id
-  where j.is_done
-    and not {_DERIVED_AFTER}
-),
-{FOLLOWED},
-created as (
-  insert into planstore.tasks ({", ".join(_OF_GIVEN)}, labels, sequence_order)
-  select
-    {columns(_OF_GIVEN, of="g")},
+      when g.input_data is null then '{{}}'
+      when g.input_data <> 'null' then g.input_data::json
+    end as input_data,
+    coalesce(g.metadata, '{{}}')::json as metadata,
     -- An array can't hold lists of different lengths, so they are given as JSON.
     case
       when g.labels is null then '{{}}'
       else array(select json_array_elements_text(g.labels::json))
-    end,
-    n.sequence_order
-  from given g
-  join standing n on n.position = g.position
+    end as labels,
+    g.retry_policy::json as retry_policy
+  from {rows_of(_NEW, first=1)} with ordinality as g ({names_of(_NEW)}, position)
+  join judged p on p.id = {_PLAN_ID}
+  {"left join needed w on w.task_id = g.id" if with_edges else ""}
+  cross join lateral (
+    select {_ORDER} as sequence_order, coalesce(g.requires_approval, false) as requires_approval
+  ) o
+  cross join lateral (select {unmet} as unmet) u
+  cross join lateral (
+    select
+      case
+        when u.unmet = 0 and (not p.is_sequential or o.sequence_order <= p.new_gate_order)
+          then greatest(now(), g.not_before)
+      end as due_at
+  ) d
+  where p.is_done
   order by g.position
-  returning {", ".join(OF_TASK)}
+),
+revised as materialized (
+  select
+    p.*,
+    -- What has just been added keeps a plan from settling, or has one that settled go on.
+    case when p.status = {PLAN_DRAFT} then p.status else {PLAN_ACTIVE} end as new_status,
+    {next_step("p.new_gate_order", plan="p")} as new_step,
+    p.live_tasks + n.due + n.awaiting as new_live,
+    p.offered_tasks + case when p.is_offering then n.due else 0 end as new_offered,
+    n.at_gate + case when p.new_gate_order = p.gate_order then p.gate_unfinished else 0 end
+      as new_at_gate
+  from judged p
+  join (
+    select
+      n.plan_id,
+      count(n.due_at)::int as due,
+      (count(*) filter (where n.requires_approval))::int as awaiting,
+      (count(*) filter (where n.is_at_gate))::int as at_gate
+    from standing n
+    group by n.plan_id
+  ) n on n.plan_id = p.id
+  where not {_DERIVED_AFTER}
+),
+planned as (
+  update planstore.plans p
+  set
+    status = r.new_status,
+    current_step = r.new_step,
+    revision = r.new_revision,
+    version = r.version + 1,
+    updated_at = now(),
+    last_order = greatest(r.last_order, r.highest_order),
+    computed_step = r.new_gate_order,
+    task_count = r.task_count + r.tasks,
+    unfinished_tasks = r.unfinished_tasks + r.tasks,
+    live_tasks = r.new_live,
+    offered_tasks = r.new_offered,
+    gate_order = r.new_gate_order,
+    gate_unfinished = r.new_at_gate,
+    -- What was added to a settled plan and can't start keeps it open until a task moves.
+    reopened = r.reopened or r.new_live = 0
+  from revised r
+  where p.id = r.id
+),
+created as (
+  insert into planstore.tasks ({", ".join(_OF_TASK)})
+  select {columns(_OF_TASK, of="n")}
+  from standing n
 ),
 stated as (
-  insert into planstore.task_states
-    (plan_id, task_id, status, status_reason, agent_id, task_type, priority, not_before,
-    requires_approval, needs, unmet, due_at, ready_at)
-  select
-    g.plan_id, g.id, n.status, n.status_reason, g.agent_id, g.task_type,
-    g.priority, g.not_before, n.is_awaiting, n.needs, n.unmet, n.due_at,
-    case when n.is_offering and not {_DERIVED_AFTER} then n.due_at end
-  from given g
-  join standing n on n.position = g.position
-  order by g.position
-  returning plan_id, task_id, {", ".join(OF_STATE)}
+  insert into planstore.task_states (task_id, ready_at, {", ".join(_OF_STATE)})
+  select n.id, n.ready_at, {columns(_OF_STATE, of="n")}
+  from standing n
 ),
 worded as (
   insert into planstore.task_words_due (task_ids)
@@ -261,64 +355,44 @@ worded as (
   from standing n
   having count(*) > 0
 ),
-linked as (
-  insert into planstore.dependencies (plan_id, task_id, needs_id, condition, kind)
-  select e.plan_id, e.task_id, e.needs_id, e.condition, e.kind
-  from edge e
-  join judged j on j.id = e.plan_id and j.is_done
-),
-answer as materialized (
-  select {TASK}
-  from created t
-  join stated s on s.plan_id = t.plan_id and s.task_id = t.id
-),
 recorded as (
   insert into planstore.events
     (event_type, aggregate_type, aggregate_id, plan_id, version, payload, metadata)
-  select
-    'task.created', 'task', a.id, a.plan_id, a.version,
-    case
-      when n.needs = 0 then row_to_json(a)
-      else (left(row_to_json(a)::text, -1) || ',"depends_on":' || n.depends_on || '}}')::json
-    end,
-    row_to_json(r)
+  select 'task.created', 'task', n.id, n.plan_id, 1, {payload}, row_to_json(m)
   from standing n
-  join answer a on a.id = n.id
-  join plan on plan.id = n.plan_id
-  left join followed f on f.id = a.plan_id
-  cross join lateral (
-    select coalesce(f.revision, plan.revision + 1) as revision, a.status, a.task_type
-  ) r
-  order by n.position
-  returning seq
-),
-{PLAN_RECORDED},
-kept as (
-  insert into planstore.idempotency_keys (scope, key, fingerprint, response)
-  select g.scope, g.key, g.fingerprint, row_to_json(a)
-  from given g
-  join answer a on a.id = g.id
-  where g.scope is not null
-)
+  cross join lateral (select {_WHOLE}) t
+  cross join lateral (select n.revision, n.status, n.task_type) m
+  union all
+  select
+    coalesce({event_of(PLAN_LIFECYCLE, "r.status", "r.new_status")}, 'plan.revised'),
+    'plan', r.id, r.id, r.version + 1,
+    json_strip_nulls(
+      json_build_object(
+        'status', nullif(r.new_status, r.status),
+        'current_step', nullif(r.new_step, r.current_step),
+        'revision', r.new_revision
+      )
+    ),
+    json_build_object('revision', r.new_revision)
+  from revised r
+){_LINKED if with_edges else ""}{_KEPT if with_keys else ""}
 select
-  coalesce(j.verdict, case when seen.id is null then 'missing' else 'busy' end) as verdict,
-  n.sequence_order, n.status, n.status_reason,
-  now() as created_at
-from given g
-left join seen on seen.id = g.plan_id
-left join judged j on j.id = g.plan_id
-left join standing n on n.position = g.position
-order by g.position
+  p.id as plan_id, p.verdict, p.last_order, now() as created_at,
+  {_BLOCKED if with_edges else "null::bigint[]"} as blocked
+from judged p
 """
 
 
-_LOCKING: Final = "for no key update of p\n"
-assert _LOCKING in _CREATE
-_CREATE_WHERE_FREE: Final = _CREATE.replace(_LOCKING, "for no key update of p skip locked\n")
+_STATEMENTS: Final = {
+    (with_edges, with_keys, is_waiting): _create(
+        with_edges=with_edges, with_keys=with_keys, is_waiting=is_waiting
+    )
+    for with_edges, with_keys in ((False, False), (True, False), (False, True))
+    for is_waiting in (True, False)
+}
 
 
-@dataclass(frozen=True, slots=True)
-class NewTask:
+class NewTask(NamedTuple):
     """A task to be added, with its id, its place and the key of its request."""
 
     id: UUID
@@ -337,17 +411,27 @@ class NewTask:
 
     @property
     def row(self) -> tuple[Any, ...]:
-        """What is given of it, in the order of the parameters."""
+        """What is given of it, in the order of the parameters; None for what most tasks have."""
         task = self.task
-        labels = to_json(task.labels).decode() if task.labels else None
         return (
-            *(self.id, self.plan_id, task.name, task.agent_id, task.description, task.task_type),
-            *(task.input_data, task.metadata, labels, task.parallel_group, task.priority),
-            *(task.not_before, task.side_effects, task.timeout_seconds, task.retry_policy),
-            *(task.estimated_duration, task.requires_approval or None),
-            *(self.after_last, self.at_least),
-            *(self.key.row if self.key else (None, None, None)),
+            *(self.id, self.plan_id, self.after_last, self.at_least),
+            *(task.name, task.agent_id, task.description, task.task_type),
+            _json(task.input_data) if task.input_data != {} else None,
+            _json(task.metadata) if task.metadata else None,
+            _json(task.labels) if task.labels else None,
+            task.parallel_group,
+            task.priority or None,
+            task.not_before,
+            task.side_effects if task.side_effects != SideEffects.IDEMPOTENT else None,
+            task.timeout_seconds,
+            _json(task.retry_policy) if task.retry_policy else None,
+            task.estimated_duration,
+            task.requires_approval or None,
         )
+
+
+def _json(value: Any) -> str:
+    return to_json(value).decode()
 
 
 @dataclass(frozen=True, slots=True)
@@ -366,12 +450,15 @@ class NewEdge:
         return self.plan_id, self.task_id, self.needs_id, self.condition, self.kind
 
 
-_NO_EDGES: Final = ((),) * len(_EDGES)
+_NO_KEY: Final = (None,) * len(_KEYS)
 
 
-def _column(values: tuple[Any, ...]) -> tuple[Any, ...]:
-    """Leave out what no task gives: arrays are filled up with nulls, and each entry takes time."""
-    return values if any(value is not None for value in values) else ()
+def _arrays(rows: Iterable[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
+    """The columns of rows; one in which nothing is given is empty."""
+    return [
+        () if column[0] is None and column.count(None) == len(column) else column
+        for column in zip(*rows, strict=True)
+    ]
 
 
 async def create(
@@ -383,35 +470,45 @@ async def create(
     is_derived_after: bool = False,
     is_waiting: bool = True,
     are_apart: bool = False,
-) -> list[Row]:
-    """Add tasks to their plans; answers for each, in the given order, a ``verdict``.
+) -> dict[UUID, Row]:
+    """Add tasks to their plans; answers for each plan that is there a ``verdict``.
 
-    With it comes what is not in the task as it was given: ``sequence_order``, ``status``,
-    ``status_reason`` and ``created_at``.
+    With it come its ``last_order`` as it was, by which each task has its place, ``created_at``, and
+    the numbers, from 1, of those that are ``blocked`` by others.
 
     ``edges``: their dependencies, known to be without a cycle; with any, the plans must be locked
-    before, in the same transaction (``is_locked``). ``is_derived_after``: so they are, and all that
-    follows for them is derived after it.
+    before, in the same transaction (``is_locked``), and no task has a key. ``is_derived_after``: so
+    they are, and all that follows for them is derived after it.
 
+    ``is_waiting``: for plans that another transaction holds; else they are left out of the answer.
     ``are_apart``: each was asked for by itself, so each is a revision of its plan.
 
-    ``changed``: done. ``missing``: there is no such plan. ``closed``: the plan takes no task.
-    ``stale``: nothing was done for the plan; call again with it locked before. ``wide``: nothing
-    was done for it, since what follows takes more than counting. ``busy``, unless ``is_waiting``:
-    another transaction holds the plan.
+    ``changed``: done. ``closed``: the plan takes no task. ``stale``: nothing was done for the plan;
+    call again with it locked before. ``wide``: nothing was done for it, since what follows takes
+    more than counting.
     """
-    return await conn.fetch(
-        _CREATE if is_waiting else _CREATE_WHERE_FREE,
-        *(_column(each) for each in zip(*(each.row for each in new), strict=True)),
-        *(zip(*(each.row for each in edges), strict=True) if edges else _NO_EDGES),
+    with_keys = any(each.key for each in new)
+    arrays = _arrays(each.row for each in new)
+    if arrays[1].count(new[0].plan_id) == len(new):
+        arrays[1] = (new[0].plan_id,)
+    optional: list[tuple[Any, ...]] = []
+    if edges:
+        optional = _arrays(each.row for each in edges)
+    elif with_keys:
+        optional = _arrays(each.key.row if each.key else _NO_KEY for each in new)
+    rows = await conn.fetch(
+        _STATEMENTS[bool(edges), with_keys, is_waiting],
+        *arrays,
         is_locked,
         is_derived_after,
         are_apart,
+        *optional,
     )
+    return {row["plan_id"]: row for row in rows}
 
 
 async def expect_many(conn: Connection) -> None:
-    """Have `create` planned for as many tasks as are given, until the transaction ends.
+    """Have `create` planned for as many dependencies as are given, until the transaction ends.
 
     The plan that is kept for it is right for a handful, and quadratic for thousands.
     """
