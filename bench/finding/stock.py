@@ -22,7 +22,7 @@ import asyncpg
 
 from planstore.models.plan import PlanCreate
 from planstore.models.task import TaskDraft
-from planstore.sql import words
+from planstore.sql import marks, words
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -391,6 +391,21 @@ join planstore.plans p on p.id = plan.id
 order by p.id
 """
 
+_ADD_PLAN_MARKS: Final = f"""
+with recursive {_PLANS},
+made as materialized (
+  select p.id, p.created_at, p.labels, p.metadata
+  from plan
+  join planstore.plans p on p.id = plan.id
+),
+{marks.marked("made")}
+insert into planstore.plan_marks (plan_id, mark, created_at)
+select m.id, m.mark, p.created_at
+from marked m
+join made p on p.id = m.id
+order by m.id
+"""
+
 _ADD_TASK_WORDS: Final = f"""
 with {_PLANS},
 {_TASKS}
@@ -403,6 +418,7 @@ group by t.t / 1000
 _STATEMENTS: Final = (
     _ADD_PLANS,
     _ADD_PLAN_WORDS,
+    _ADD_PLAN_MARKS,
     _ADD_TASKS,
     _ADD_STATES,
     _ADD_DEPENDENCIES,
@@ -413,7 +429,7 @@ _SECONDARY: Final = """
 select
   format('%I.%I', n.nspname, c.relname) as name,
   pg_get_indexdef(i.indexrelid) as definition,
-  i.indrelid = 'planstore.task_words'::regclass as is_of_task_words
+  c.relname in ('task_words_found', 'task_marks_listed') as is_taken_later
 from pg_index i
 join pg_class c on c.oid = i.indexrelid
 join pg_namespace n on n.oid = c.relnamespace
@@ -480,11 +496,11 @@ async def add(url: str, plans: int, large_plans: list[UUID]) -> Stock:
             await _fill(url, statement, plans, ends_at)
         await conn.execute("set maintenance_work_mem = '1GB'")
         for index in indexes:
-            if not index["is_of_task_words"]:
+            if not index["is_taken_later"]:
                 await conn.execute(index["definition"])
         await _take_words(url)
         for index in indexes:
-            if index["is_of_task_words"]:
+            if index["is_taken_later"]:
                 await conn.execute(index["definition"])
         await conn.execute("drop table public.bench_steps")
         some: list[Row] = await conn.fetch(_SOME, plans // _SOME_PLANS)
@@ -525,7 +541,7 @@ async def _fill(url: str, statement: str, plans: int, ends_at: datetime) -> None
 
 
 async def _take_words(url: str) -> None:
-    """Take the words of the tasks, as a server does a moment after they are added."""
+    """Take the words and marks of the tasks, as a server does a moment after they are added."""
 
     async def take(conn: asyncpg.Connection[Row]) -> None:
         while await words.take(conn, limit=_DUE) == _DUE:

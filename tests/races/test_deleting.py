@@ -12,11 +12,12 @@ from planstore.models import PlanUpdate, TaskBatch, TaskCreate, TaskDraft, TaskU
 from planstore.models import TaskStatus as S
 from planstore.models.claim import ClaimState
 from planstore.models.dependency import DependenciesUpdate
+from planstore.models.revision import RevisionDraft
 from tests.arranging import moved, plan_of, task_of
 from tests.health import assert_healthy
 from tests.history import all_rows
 from tests.holder import claim, complete, release, renew
-from tests.rivals import behind_plan, behind_task
+from tests.rivals import behind, behind_plan, behind_task
 from tests.services.weaving import claimed, woven
 
 if TYPE_CHECKING:
@@ -303,3 +304,39 @@ async def test_deletions_of_many_tasks_of_one_plan_at_once_all_take_place(
     assert all(task.status == S.RUNNING for task in left)
     assert (await store.get_plan(plan.id)).revision == 1 + 20 + 20 - len(left)
     assert len(await all_rows(database)) == 1 + len(left)
+
+
+@pytest.mark.parametrize("is_deleted_first", [True, False])
+@pytest.mark.parametrize("what", ["plan", "task", "revision"])
+async def test_what_goes_while_it_is_listed_leaves_nothing_behind(
+    store: PlanStore,
+    elsewhere: PlanStore,
+    database: Database,
+    database_url: str,
+    what: str,
+    *,
+    is_deleted_first: bool,
+) -> None:
+    plan = await plan_of(store)
+    task = await task_of(store, plan, labels=["blue"])
+    removal = {"reason": "it isn't needed", "operations": [{"op": "remove", "task": str(task.id)}]}
+    deletion: dict[str, Coroutine[Any, Any, Any]] = {
+        "plan": elsewhere.delete_plan(plan.id),
+        "task": elsewhere.delete_task(task.id),
+        "revision": elsewhere.revise_plan(plan.id, RevisionDraft.model_validate(removal)),
+    }
+    rivals = [deletion.pop(what), store.index_words()]
+    for other in deletion.values():
+        other.close()
+
+    async with behind(
+        database_url, "select 1 from planstore.tasks where id = $1", task.id
+    ) as queue:
+        began = [await queue.join(each) for each in rivals[:: 1 if is_deleted_first else -1]]
+        await queue.release()
+
+    assert all(each.exception() is None for each in began)
+    async with database.connection() as conn:
+        assert not await conn.fetchval("select count(*) from planstore.task_marks")
+        if what == "plan":
+            assert not await conn.fetchval("select count(*) from planstore.task_words")

@@ -331,3 +331,25 @@ async def test_a_batch_before_the_gate_sees_what_just_started_there(
         await queue.release()
 
     assert (await store.get_plan(plan.id)).current_step == 1
+
+
+async def test_edits_of_one_task_never_wait_for_each_other_in_a_circle(
+    store: PlanStore, elsewhere: PlanStore, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(once, "_ATTEMPTS", 1)
+    plan = await plan_of(store, plan_type="dag")
+    await task_of(store, plan, name="fetch")
+    task = await task_of(store, plan)
+    feed = TaskUpdate(input_data={"text": "{{fetch.text}}"})
+
+    row = "select 1 from planstore.tasks where id = $1"
+    async with behind(database_url, row, task.id) as queue:
+        edits = [
+            await queue.join(store.update_task(task.id, TaskUpdate(description="do it well"))),
+            await queue.join(elsewhere.update_task(task.id, feed)),
+        ]
+        await queue.release()
+
+    assert [each.exception() for each in edits] == [None, None]
+    edited = await store.get_task(task.id)
+    assert (edited.description, edited.input_data) == ("do it well", feed.input_data)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
 import pytest
@@ -116,6 +116,8 @@ async def _plans_and_tasks(store: PlanStore) -> dict[str, Plan | Task]:
     unstarted = await plan_of(store, status="draft")
     drafted, later = await task_of(store, unstarted), await task_of(store, unstarted)
     await store.update_task(running.id, TaskUpdate(description="edited"))
+    labelled, marked = await _labelled(store)
+    await store.update_task(pending.id, TaskUpdate(labels=["red"]))
     return {
         "plan": plan,
         "running": running,
@@ -136,7 +138,17 @@ async def _plans_and_tasks(store: PlanStore) -> dict[str, Plan | Task]:
         "going on": going_on,
         "drafted": drafted,
         "later": later,
+        "labelled": labelled,
+        "marked": marked,
     }
+
+
+async def _labelled(store: PlanStore) -> tuple[Plan, Task]:
+    filed: dict[str, Any] = {"labels": ["blue"], "metadata": {"customers": [{"id": 7}]}}
+    plan = await plan_of(store, **filed)
+    task = await task_of(store, plan, **filed)
+    await store.index_words()
+    return plan, task
 
 
 PLAN: Final = "update planstore.plans set"
@@ -185,6 +197,12 @@ DAMAGE: Final = [
     ("task_copies", "pending", f"{STATE} task_type = 'x' where task_id = $1"),
     ("task_copies", "pending", f"{STATE} created_at = now() where task_id = $1"),
     ("plan_without_words", "plan", "delete from planstore.plan_words where plan_id = $1"),
+    ("plan_marks", "labelled", "delete from planstore.plan_marks where plan_id = $1"),
+    ("plan_marks", "labelled", f"{PLAN} labels = '{{green}}' where id = $1"),
+    ("plan_marks", "labelled", f"{PLAN} metadata = '{{}}' where id = $1"),
+    ("task_marks", "marked", "delete from planstore.task_marks where task_id = $1"),
+    ("task_marks", "marked", "update planstore.tasks set labels = '{green}' where id = $1"),
+    ("task_marks", "marked", BOTH_ROWS),
     ("task_without_plan", "completed", PLAN_OF_TASK),
     ("task_dependencies", "blocked", f"{STATE} needs = 3 where task_id = $1"),
     ("task_dependencies", "blocked", f"{STATE} unmet = 2 where task_id = $1"),

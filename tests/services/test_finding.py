@@ -12,9 +12,10 @@ from planstore.errors import InvalidInput
 from planstore.models import PlanUpdate, TaskUpdate
 from planstore.models import TaskStatus as S
 from planstore.models.query import PlanFilter, PlanSort, TaskFilter, TaskSort
-from planstore.sql import finding
-from planstore.sql.finding import composing
+from planstore.sql import finding, marks
+from planstore.sql.finding import composing, of_plans, of_tasks
 from tests.arranging import moved, plan_of, task_of
+from tests.health import assert_healthy
 from tests.history import assert_history_holds
 from tests.holder import claim, complete
 
@@ -38,7 +39,9 @@ def effort(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> N
     """Whether what fits is met along the way, or dug out of its index."""
     if request.param == "dug":
         monkeypatch.setattr(composing, "_TRIED", 0)
-        monkeypatch.setattr(composing, "_TRIED_FOR_WORDS", 0)
+        monkeypatch.setattr(of_plans, "LISTED", 0)
+        monkeypatch.setattr(of_tasks, "LISTED", 0)
+        monkeypatch.setattr(of_tasks, "_PARTS_TRIED", 0)
 
 
 async def some_plans(store: PlanStore) -> list[Plan]:
@@ -234,7 +237,7 @@ async def test_a_filter_finds_the_tasks_that_fit_newest_first(store: PlanStore, 
     every = await some_tasks(store)
     asked, fits = TASKS[name]
 
-    for are_indexed in (False, True) if "words" in asked else (False,):
+    for are_indexed in (False, True) if composing.SOUGHT & asked.keys() else (False,):
         if are_indexed:
             await store.index_words()
         found = await store.list_tasks(TaskFilter.model_validate(asked))
@@ -445,6 +448,52 @@ async def test_other_words_are_found_as_soon_as_they_are_written(
     await assert_history_holds(database)
 
 
+async def test_what_is_filed_otherwise_is_listed_anew(store: PlanStore, database: Database) -> None:
+    filed: dict[str, Any] = {
+        "labels": ["red", "new"],
+        "metadata": {"n": [{"id": 1.0}], "by": "ann"},
+    }
+    plan = await plan_of(store, **filed)
+    task = await task_of(store, plan, **filed)
+    await store.index_words()
+
+    filed = {"labels": ["new", "blue"], "metadata": {"n": [{"id": 2}], "by": "ann"}}
+    plan = await store.update_plan(plan.id, PlanUpdate(**filed))
+    task = await store.update_task(task.id, TaskUpdate(**filed))
+
+    for are_listed in (False, True):
+        if are_listed:
+            assert await store.index_words() == 1
+        for asked, is_found in {
+            ("label", "blue"): True,
+            ("label", "new"): True,
+            ("label", "red"): False,
+            ("metadata", '{"n": [{"id": 2.0}]}'): True,
+            ("metadata", '{"n": [{"id": 2}], "by": "ann"}'): True,
+            ("metadata", '{"n": [{"id": 1}]}'): False,
+            ("metadata", '{"n": {"id": 2}}'): False,
+            ("metadata", '{"n": [{}]}'): True,
+        }.items():
+            plans = await store.list_plans(PlanFilter.model_validate(dict([asked])))
+            tasks = await store.list_tasks(TaskFilter.model_validate(dict([asked])))
+            assert (plans, tasks) == (([plan], [task]) if is_found else ([], []))
+    await assert_healthy(database)
+
+
+async def test_lists_hold_while_very_many_tasks_are_yet_to_be_listed(
+    store: PlanStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = await plan_of(store)
+    tasks = [await task_of(store, plan, description="paint", labels=["a", "b"]) for _ in range(3)]
+    monkeypatch.setattr(marks, "_DUE_AT_MOST", 2)
+
+    for are_listed in (False, True):
+        if are_listed:
+            await store.index_words()
+        for asked in ({"label": "a"}, {"label": ["a", "b"]}, {"words": "paint"}):
+            assert await store.list_tasks(TaskFilter.model_validate(asked)) == tasks[::-1]
+
+
 @pytest.mark.parametrize(
     "text",
     [
@@ -471,18 +520,22 @@ async def test_no_text_is_too_long_to_be_found(store: PlanStore, text: str) -> N
 async def test_what_is_deleted_is_no_longer_found(store: PlanStore, database: Database) -> None:
     plan = await plan_of(store, steps=[{"action": "paint"}], labels=["blue"])
     task = await task_of(store, plan, description="paint", labels=["blue"])
-    kept = await task_of(store, plan, description="paint")
+    kept = await task_of(store, plan, description="paint", labels=["blue"])
     await store.index_words()
 
     await store.delete_task(task.id)
 
     assert await store.list_tasks(TaskFilter(words="paint")) == [kept]
+    assert await store.list_tasks(TaskFilter(label=["blue"])) == [kept]
+    await assert_healthy(database)
     await store.delete_plan(plan.id)
     assert await store.list_tasks(TaskFilter(words="paint")) == []
     assert await store.list_plans(PlanFilter(words="paint")) == []
     async with database.connection() as conn:
         assert not await conn.fetchval("select count(*) from planstore.task_words")
         assert not await conn.fetchval("select count(*) from planstore.plan_words")
+        assert not await conn.fetchval("select count(*) from planstore.plan_marks")
+        assert not await conn.fetchval("select count(*) from planstore.task_marks")
 
 
 async def test_labels_are_replaced_whole_and_kept_in_their_order(

@@ -40,6 +40,7 @@ _PASS: Final = (
       closed_at = closed_at - $1::interval
     """,
     "update planstore.plan_words set created_at = created_at - $1::interval",
+    "update planstore.plan_marks set created_at = created_at - $1::interval",
     "update planstore.retention set pruned_before = pruned_before - $1::interval",
 )
 

@@ -14,7 +14,7 @@ from uuid import uuid4
 from planstore.db import Database
 from planstore.models import TaskStatus
 from planstore.models.query import PlanFilter, TaskFilter
-from planstore.sql import finding
+from planstore.sql import finding, marks
 from planstore.sql.finding import composing, of_plans, of_tasks
 from tests.sql.test_indexes import url
 
@@ -44,8 +44,8 @@ PLANS: Final[dict[str, tuple[Found, str]]] = {
 """What is asked for, and the index that has it in the order of the list."""
 
 SOUGHT_PLANS: Final[dict[str, tuple[Found, str]]] = {
-    "label": ({"label": "blue"}, "plans_labelled"),
-    "metadata": ({"metadata": {"customer": 7}}, "plans_with_metadata"),
+    "label": ({"label": ["blue", "red"]}, "plans_labelled"),
+    "metadata": ({"metadata": {"customer": 7, "n": 1}}, "plans_with_metadata"),
     "words": ({"words": "deploy"}, "plan_words_found"),
 }
 """What is asked for, and the index that has it where it is rare."""
@@ -68,8 +68,8 @@ TASKS: Final[dict[str, tuple[Found, str]]] = {
 }
 
 SOUGHT_TASKS: Final[dict[str, tuple[Found, str]]] = {
-    "label": ({"label": "blue"}, "tasks_labelled"),
-    "metadata": ({"metadata": {"customer": 7}}, "tasks_with_metadata"),
+    "label": ({"label": ["blue", "red"]}, "tasks_labelled"),
+    "metadata": ({"metadata": {"customer": 7, "n": 1}}, "tasks_with_metadata"),
     "words": ({"words": "deploy"}, "task_words_found"),
 }
 
@@ -190,6 +190,40 @@ DIGS: Final = {
 }
 
 
+LISTS: Final = {
+    f"{noun} by {name}": (by(found), index)
+    for noun, by, index in (
+        ("plans", plans_by, "plan_marks_listed"),
+        ("tasks", tasks_by, "task_marks_listed"),
+    )
+    for name, found in {
+        "label": {"label": "blue"},
+        "metadata": {"metadata": {"customer": {"id": 7}}},
+        "label and time": {"label": "blue", "created_after": A_TIME},
+    }.items()
+}
+
+OF_DUE: Final = {
+    *("task_words_due", "tasks_id_key"),
+    *("task_marks_pkey", "task_marks_listed", "task_words_pkey", "task_words_recent"),
+}
+"""What is read of the few tasks that are yet to be listed, by any index while there is nothing."""
+
+
+async def test_what_has_a_label_or_a_value_is_read_off_its_list(
+    url: str, subtests: pytest.Subtests, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(marks, "_DUE_AT_MOST", 10**9)
+    async with Database.open(url, pool_size=1) as database, database.connection() as conn:
+        for name, (statement, index) in LISTS.items():
+            with subtests.test(name=name):
+                *_, reading = await readings_of(conn, statement)
+
+                assert index in reading.by
+                assert {*reading.from_end_to_end} <= OF_DUE
+                assert {*reading.sorted_whole} <= OF_DUE
+
+
 async def test_a_list_is_read_off_the_index_of_its_filter(
     url: str, subtests: pytest.Subtests
 ) -> None:
@@ -207,15 +241,17 @@ async def test_what_is_rare_is_dug_out_of_the_index_that_knows_it(
     url: str, subtests: pytest.Subtests, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(composing, "_TRIED", 0)
-    monkeypatch.setattr(composing, "_TRIED_FOR_WORDS", 0)
+    monkeypatch.setattr(of_plans, "LISTED", 0)
+    monkeypatch.setattr(of_tasks, "LISTED", 0)
+    monkeypatch.setattr(of_tasks, "_PARTS_TRIED", 0)
     async with Database.open(url, pool_size=1) as database, database.connection() as conn:
         for name, (statement, index) in DIGS.items():
             with subtests.test(name=name):
-                trial, digging = await readings_of(conn, statement)
+                *_, trial, digging = await readings_of(conn, statement)
 
                 assert index not in trial.by
-                assert trial.from_end_to_end == []
-                assert trial.sorted_whole == []
+                assert {*trial.from_end_to_end} <= OF_DUE
+                assert {*trial.sorted_whole} <= OF_DUE
                 assert index in digging.by
                 assert not digging.is_by_whole_plans
                 # What is yet to be indexed is looked at as it stands.
@@ -223,7 +259,8 @@ async def test_what_is_rare_is_dug_out_of_the_index_that_knows_it(
 
 
 async def test_no_more_is_tried_than_it_takes(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(composing, "_TRIED_FOR_WORDS", 200)
+    monkeypatch.setattr(composing, "_TRIED", 200)
+    monkeypatch.setattr(marks, "_DUE_AT_MOST", 1)
     one_of_twenty = finding.asked_of(TaskFilter(words="t7"))
     async with (
         Database.open(url, pool_size=1) as database,

@@ -59,6 +59,7 @@ async def delete_plans(
     deleted = Outcomes()
     # What is locked is seen as it is only by a statement that begins after it.
     await plans.lock(conn, plan_ids)
+    await tasks.deletion.lock_all(conn, plan_ids)
     for row in await plans.delete(
         conn,
         plan_ids,

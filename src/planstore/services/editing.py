@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from planstore.errors import ResultConflict, StaleClaim
 from planstore.models.task import Task, TaskStatus
 from planstore.services import following, refusals, wiring
-from planstore.sql import derivation, tasks
+from planstore.sql import derivation, structure, tasks
 from planstore.sql import idempotency as keys
 from planstore.sql.tasks import End, Ending
 
@@ -105,6 +105,8 @@ class TaskEdits:
         late: PlanStoreError | None = None
         async with self._database.transaction() as conn:
             plan = await following.lock_of_task(conn, edit.task_id)
+            # What the task is before where it stands, as an edit without its plan takes them.
+            await structure.lock(conn, plan["id"], [edit.task_id])
             await derivation.lock(conn, plan["id"])
             try:
                 await _apply(conn, plan, edit)

@@ -36,7 +36,7 @@ _NEWEST: Final = "-created_at"
 """What asks for the order that a list has by itself."""
 
 _BITE: Final = 100
-"""Of how many statements that added tasks the words are taken at once."""
+"""Of how many statements that added tasks the words and marks are taken at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +159,7 @@ def _fields(row: Row, names: Mapping[str, Any]) -> dict[str, Any]:
 
 
 async def take_words(database: Database) -> int:
-    """Take the words of all tasks that are due, in bites; answers of how many statements."""
+    """Take the words and marks of all tasks that are due, in bites; answers of how many writes."""
     total = 0
     while True:
         async with database.connection() as conn:

@@ -109,7 +109,7 @@ class PlanStore(
         return self._database.where
 
     async def index_words(self) -> int:
-        """Have the words of tasks that were added or reworded found by the index for them.
+        """Have tasks that were added or edited found by the indexes of words, labels and metadata.
 
         They are found before, but where many have come together it takes longer. Answers how many
         such writes there were. A server does it all the time.

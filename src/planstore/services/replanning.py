@@ -32,7 +32,8 @@ from planstore.sql import idempotency as keys
 from planstore.sql.tasks import NewEdge, NewTask
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Set as AbstractSet
     from uuid import UUID
 
     from planstore.db import Database
@@ -182,7 +183,8 @@ async def _write(conn: Connection, plan: Row, reshaping: Reshaping) -> _Written:
     """Write the difference: names and ids are freed before they are taken again."""
     plan_id = plan["id"]
     rewired = reshaping.rewired
-    if max(map(len, (reshaping.added, reshaping.rewritten, rewired))) >= _MANY:
+    rewritten, moved = _moves_apart(reshaping.rewritten)
+    if max(map(len, (reshaping.added, rewritten, rewired))) >= _MANY:
         await tasks.expect_many(conn)
     own = {node.id for node in reshaping.added}
     later = [node for node in rewired if not own.isdisjoint(node.needs)]
@@ -194,8 +196,11 @@ async def _write(conn: Connection, plan: Row, reshaping: Reshaping) -> _Written:
     if first:
         await _rewire(conn, plan_id, first, without=own)
     if reshaping.removed:
+        await tasks.deletion.lock(conn, plan_id, [*reshaping.removed])
         await tasks.delete(conn, plan_id, [*reshaping.removed])
-    changed = await _rewrite(conn, plan_id, reshaping)
+    changed = await _rewrite(conn, plan_id, rewritten, reshaping.names_left)
+    if moved:
+        changed.update(await tasks.renumber(conn, plan_id, moved))
     if reshaping.added:
         await _create(conn, plan_id, reshaping)
     if later:
@@ -221,12 +226,28 @@ def _edges(plan_id: UUID, node: Node) -> list[NewEdge]:
     return [NewEdge(plan_id, node.id, needed, *need) for needed, need in node.needs.items()]
 
 
-async def _rewrite(conn: Connection, plan_id: UUID, reshaping: Reshaping) -> set[UUID]:
-    fields = reshaping.rewritten
+def _moves_apart(
+    fields: Mapping[UUID, dict[str, Any]],
+) -> tuple[dict[UUID, dict[str, Any]], dict[UUID, int]]:
+    """Tell tasks that are only to have another order from those of which more is to be set."""
+    moved = {
+        task_id: each["sequence_order"]
+        for task_id, each in fields.items()
+        if each.keys() == {"sequence_order"}
+    }
+    return {task_id: each for task_id, each in fields.items() if task_id not in moved}, moved
+
+
+async def _rewrite(
+    conn: Connection,
+    plan_id: UUID,
+    fields: dict[UUID, dict[str, Any]],
+    names_left: AbstractSet[str],
+) -> set[UUID]:
     if not fields:
         return set()
     renamed = {task_id: each["name"] for task_id, each in fields.items() if "name" in each}
-    if reshaping.names_left.intersection(renamed.values()):
+    if not names_left.isdisjoint(renamed.values()):
         # Of two that take each other's names at once, each would find the other's still taken.
         await tasks.rewrite(conn, plan_id, {task_id: {"name": None} for task_id in renamed})
     return set(await tasks.rewrite(conn, plan_id, fields))

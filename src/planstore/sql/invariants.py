@@ -13,6 +13,7 @@ from planstore.models.budget import PauseReason
 from planstore.models.history import NO_CHANGE
 from planstore.models.plan import OnFailure, PlanStatus
 from planstore.models.task import DERIVED_REASONS, StatusReason, TaskStatus
+from planstore.sql import marks
 from planstore.sql.fragments import (
     IS_ABORTED,
     IS_DEAD,
@@ -182,6 +183,40 @@ select p.id
 from planstore.plans p
 left join planstore.plan_words w on w.plan_id = p.id and w.created_at = p.created_at
 where w.plan_id is null
+"""
+
+_PLANS_MISMARKED: Final = f"""
+with recursive {marks.marked("planstore.plans")}
+select coalesce(w.id, m.plan_id) as id
+from marked w
+full join planstore.plan_marks m on m.plan_id = w.id and m.mark = w.mark
+left join planstore.plans p on p.id = m.plan_id
+where w.id is null
+  or m.plan_id is null
+  or m.created_at <> p.created_at
+group by coalesce(w.id, m.plan_id)
+"""
+
+# Until a task that was edited is marked anew, its old marks are there.
+_TASKS_MISMARKED: Final = f"""
+with recursive unchanged as (
+  select t.id, t.labels, t.metadata
+  from planstore.tasks t
+  where t.id not in (
+    select g.id from planstore.task_words_due d cross join unnest(d.task_ids) g (id)
+  )
+),
+{marks.marked("unchanged")}
+select w.id
+from marked w
+left join planstore.task_marks m on m.task_id = w.id and m.mark = w.mark
+where m.mark is null
+union
+select m.task_id
+from planstore.task_marks m
+left join planstore.tasks t
+  on t.plan_id = m.plan_id and t.id = m.task_id and t.created_at = m.created_at
+where t.id is null
 """
 
 _PLANLESS: Final = """
@@ -524,6 +559,18 @@ INVARIANTS: Final = (
         rule="plan_without_words",
         broken="The plan isn't found by its words: its row in plan_words is missing.",
         violations=_WORDLESS,
+    ),
+    Invariant(
+        rule="plan_marks",
+        broken="The plan isn't listed by what its labels and metadata are, or listed by what they "
+        "aren't.",
+        violations=_PLANS_MISMARKED,
+    ),
+    Invariant(
+        rule="task_marks",
+        broken="The task isn't listed by what its labels and metadata are, or is listed though it "
+        "isn't there.",
+        violations=_TASKS_MISMARKED,
     ),
     Invariant(
         rule="task_without_plan",

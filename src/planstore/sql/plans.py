@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from planstore.models.plan import PLAN_LIFECYCLE, Plan
-from planstore.sql import words
+from planstore.sql import marks, words
 from planstore.sql.fragments import (
     PLAN_ACTIVE,
     PLAN_FINAL,
@@ -47,7 +47,7 @@ _FIELDS: Final = (
 _PLAN: Final = tuple(Plan.model_fields)
 
 _CREATE: Final = f"""
-with created as (
+with recursive created as (
   insert into planstore.plans
     (id, goal_id, agent_id, plan_type, steps, status, current_step, metadata, auto_complete,
     on_failure, max_parallel_tasks, retry_policy, labels, template, template_version,
@@ -69,6 +69,13 @@ worded as (
   insert into planstore.plan_words (plan_id, created_at, words)
   select c.id, c.created_at, {words.of_plan("c")}
   from created c
+),
+{marks.marked("created")},
+listed as (
+  insert into planstore.plan_marks (plan_id, mark, created_at)
+  select m.id, m.mark, c.created_at
+  from marked m
+  join created c on c.id = m.id
 ),
 kept as (
   insert into planstore.idempotency_keys (scope, key, fingerprint, response)
@@ -181,7 +188,7 @@ _KEY: Final = tuple(f"${_N + n}::{kind}" for n, kind in ((4, "text"), (5, "text"
 # The parameters: $1 the plan, $2 the fields that are named, then the fields' values, the expected
 # version and the idempotency key.
 _CHANGE: Final = f"""
-with given as materialized (
+with recursive given as materialized (
   select {given(_FIELDS, first=3)}
 ),
 plan as materialized (
@@ -279,6 +286,25 @@ worded as (
   from wanted w, plan p, changed
   where $2 && '{{steps,metadata}}'
   on conflict (plan_id) do update set words = excluded.words
+),
+filed as materialized (
+  select w.id, w.labels, w.metadata, p.created_at
+  from wanted w, plan p, changed
+  where $2 && '{{labels,metadata}}'
+),
+{marks.marked("filed")},
+unlisted as (
+  delete from planstore.plan_marks m
+  using filed o
+  where m.plan_id = o.id
+    and m.mark not in (select n.mark from marked n)
+),
+listed as (
+  insert into planstore.plan_marks (plan_id, mark, created_at)
+  select n.id, n.mark, o.created_at
+  from marked n
+  join filed o on o.id = n.id
+  on conflict do nothing
 ),
 kept as (
   insert into planstore.idempotency_keys (scope, key, fingerprint, response)
@@ -382,6 +408,12 @@ uncharged as (
 ),
 unworded as (
   delete from planstore.plan_words w using going g where w.plan_id = g.id
+),
+unlisted as (
+  delete from planstore.plan_marks m using going g where m.plan_id = g.id
+),
+unmarked as (
+  delete from planstore.task_marks m using going g where m.plan_id = g.id
 ),
 deleted as (
   delete from planstore.plans p using going g where p.id = g.id

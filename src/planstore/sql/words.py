@@ -2,12 +2,14 @@
 
 Those of a plan are taken by the statement that writes its steps. Those of a task would cost a third
 of what it takes to add it, so that statement only notes the task as due; `take` does it afterwards,
-and who searches looks at what is still due as it stands.
+with its marks (`planstore.sql.marks`), and who searches looks at what is still due as it stands.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
+
+from planstore.sql import marks
 
 if TYPE_CHECKING:
     from planstore.sql.connection import Connection
@@ -58,9 +60,33 @@ def asked(words: str) -> str:
     return f"(select plainto_tsquery('simple', {words}))"
 
 
+def in_text(text: str, words: str) -> str:
+    """Whether a text has all of these words, given expressions for both.
+
+    To take the words of a text is twenty times the work of a look whether it can have them at all.
+    A word as it is taken is a part of the text in lower case, whatever the locale, where both are
+    ASCII.
+    """
+    return f"""(
+      select
+        (
+          octet_length(x.text) <> length(x.text)
+          or lower(x.text collate "C") like all ((
+            select array(
+              select '%' || regexp_replace(w.word, '[\\\\%_]', '\\\\\\&', 'g') || '%'
+              from unnest(tsvector_to_array(to_tsvector('simple', {words}))) w (word)
+              where octet_length(w.word) = length(w.word)
+            )
+          )::text[])
+        )
+        and to_tsvector('simple', x.text) @@ {asked(words)}
+      from (select {text} as text offset 0) x
+    )"""
+
+
 # Two takers have different tasks; one that fails leaves them due.
 _TAKE: Final = f"""
-with taken as (
+with recursive taken as (
   delete from planstore.task_words_due d
   where d.id in (
     select q.id
@@ -71,10 +97,29 @@ with taken as (
   )
   returning d.task_ids
 ),
-task as (
-  select t.plan_id, t.created_at, t.id, {text_of_task("t")} as text
+task as materialized (
+  select
+    t.plan_id, t.created_at, t.id, t.labels, t.metadata, {text_of_task("t")} as text
   from (select distinct g.id from taken, unnest(taken.task_ids) g (id)) g
   join planstore.tasks t on t.id = g.id
+  order by t.id
+  -- Who locks one of them to delete it waits, and then finds what was taken.
+  for key share of t
+),
+{marks.marked("task")},
+unmarked as (
+  delete from planstore.task_marks m
+  using task t
+  where m.plan_id = t.plan_id
+    and m.task_id = t.id
+    and (m.task_id, m.mark) not in (select w.id, w.mark from marked w)
+),
+remarked as (
+  insert into planstore.task_marks (plan_id, task_id, mark, created_at)
+  select t.plan_id, t.id, w.mark, t.created_at
+  from marked w
+  join task t on t.id = w.id
+  on conflict do nothing
 ),
 parted as (
   select
@@ -96,7 +141,7 @@ select count(*) from taken
 
 
 async def take(conn: Connection, *, limit: int) -> int:
-    """Take the words of tasks that are due, of up to ``limit`` statements that added some.
+    """Take the words and the marks of tasks that are due, of up to ``limit`` statements.
 
     Answers of how many statements; fewer than ``limit`` where no more are due.
     """

@@ -7,6 +7,8 @@ conditions on what comes along. So a page costs as much whether a value fits one
 Labels, metadata and words have indexes too, but these know no order: they are quick where few fit,
 and the way along an order is quick where many do. So some rows are tried along the way first, as
 many more as it seems to take where that isn't too many, and else what fits is dug out of the index.
+Where nothing else is asked for, there are better ways: lists of what has a label or a value in its
+metadata (`planstore.sql.marks`), and the words of tasks, of some dozens together.
 
 The pieces are constants of this program; what a client gives is only ever a parameter.
 """
@@ -15,25 +17,25 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from math import ceil
+from math import inf
 from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
 from planstore.models.query import PlanFilter, TaskFilter
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 
     from planstore.sql.connection import Connection, Row
 
 _TRIED: Final = 8
-"""How many rows are tried, for each one that is wanted …"""
-_TRIED_FOR_WORDS: Final = 5
-"""… and how many, where their words have to be taken for that."""
+"""How many rows are tried, for each one that is wanted."""
+LISTED: Final = 2
+"""The same along a list of what has one of several marks."""
+_LONGER: Final = 400
+"""How many are tried then …"""
 _MARGIN: Final = 2
-"""How many times as many are tried then as should do, by how many of those fitted …"""
-_LONGER: Final = 50
-"""… unless that were more than so many times as many as at first."""
+"""… where it should take no more than one in so many, nor more than fit at all."""
 
 # A list always begins after a place, so that one plan of the statement, bounded by the index on
 # both sides, serves every page. No row can have these times.
@@ -189,6 +191,21 @@ class Way:
 
 
 @dataclass(frozen=True, slots=True)
+class Lead:
+    """A way along rows of which more fit than of all there are."""
+
+    way: Way
+    tried: int
+    """How many rows of it are tried, for each one that is wanted …"""
+    longer: int = _LONGER
+    """… and how many then, where that seems to do."""
+    length: float = inf
+    """How many there are along it, if that is known."""
+    is_sure: bool = False
+    """Whether all of them fit, but for such as are yet to be listed otherwise."""
+
+
+@dataclass(frozen=True, slots=True)
 class Noun:
     """What can be looked for."""
 
@@ -196,6 +213,8 @@ class Noun:
     """By filter; those that are quick to see come first."""
     way: Callable[[Search], Way]
     """The way that a search goes."""
+    lead: Callable[[Connection, Search], Awaitable[Lead | None]]
+    """What leads to what is sought by labels, metadata or words alone, if anything does."""
     dug: Callable[[Search, Parameters], str]
     """What fits, by whatever index knows best, and in no order: ``plan_id`` and the keys."""
     whole: str
@@ -230,6 +249,7 @@ def filtering(conditions: Iterable[str]) -> str:
 
 SOUGHT: Final = frozenset({"label", "metadata", "words"})
 """Filters whose indexes know no order."""
+TIMES: Final = frozenset({"created_after", "created_before"})
 
 
 def asked_of(found: PlanFilter | TaskFilter) -> dict[str, Any]:
@@ -250,17 +270,22 @@ async def find(
     so, they are ``plan_id`` and the keys. ``is_sorted``: by an order that no index has.
     """
     final = _ids(search.order) if ids else _whole(noun, search.order)
-    way = noun.way(search)
     if is_sorted:
         return await _dig(conn, noun, search, final)
+    way = noun.way(search)
     if way.is_short or search.asked.keys().isdisjoint(SOUGHT):
         return await _go(conn, noun, way, search, final)
-    count = search.wanted * (_TRIED_FOR_WORDS if "words" in search.asked else _TRIED)
-    trial = await _try(conn, noun, way, search, final, count=count)
+    is_led = search.asked.keys() <= SOUGHT | TIMES
+    lead = (await noun.lead(conn, search) if is_led else None) or Lead(way, _TRIED)
+    if lead.is_sure:
+        return await _go(conn, noun, lead.way, search, final)
+    count = search.wanted * lead.tried
+    trial = await _try(conn, noun, lead.way, search, final, count=count)
     if not trial.is_enough and trial.fitting:
-        longer = ceil(count * search.wanted / trial.fitting * _MARGIN)
-        if longer <= count * _LONGER:
-            trial = await _try(conn, noun, way, search, final, count=longer)
+        most = search.wanted * lead.longer
+        expected = count * search.wanted / trial.fitting * _MARGIN
+        if expected <= min(most, lead.length * trial.fitting / count):
+            trial = await _try(conn, noun, lead.way, search, final, count=most)
     return trial.rows if trial.is_enough else await _dig(conn, noun, search, final)
 
 

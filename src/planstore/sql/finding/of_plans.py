@@ -5,15 +5,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from planstore.models.plan import Plan
-from planstore.sql import words
+from planstore.sql import marks, words
 from planstore.sql.finding.composing import (
     AFTER_LATEST,
     EARLIEST,
     LATEST,
+    LISTED,
     NOBODY,
     SOUGHT,
+    TIMES,
     Condition,
     Key,
+    Lead,
     Noun,
     Order,
     Parameters,
@@ -78,8 +81,6 @@ _CONDITIONS: Final = {
     ),
 }
 
-_TIMES: Final = frozenset({"created_after", "created_before"})
-
 
 def _all(search: Search, parameters: Parameters, pick: Pick) -> Sequence[str]:
     since = parameters.put(search.since, "timestamptz")
@@ -121,7 +122,7 @@ def _with(column: str, kind: str) -> Callable[[Search, Parameters, Pick], Sequen
 
 
 _WAYS: Final = {
-    name: Way(_with(name, kind), _TIMES | {name})
+    name: Way(_with(name, kind), TIMES | {name})
     for name, kind in (
         ("goal_id", "uuid"),
         ("template", "text"),
@@ -135,7 +136,40 @@ _WAYS: Final = {
 
 def _way(search: Search) -> Way:
     given = (way for name, way in _WAYS.items() if name in search.asked)
-    return next(given, Way(_all, _TIMES))
+    return next(given, Way(_all, TIMES))
+
+
+def _listed(mark: int) -> Way:
+    """Those that have a mark."""
+
+    def way(search: Search, parameters: Parameters, pick: Pick) -> Sequence[str]:
+        number = parameters.put(mark, "bigint")
+        since = parameters.put(search.since, "timestamptz")
+        until = ", ".join(parameters.row(search.until, ("timestamptz", "uuid")))
+        return [
+            f"""
+    select m.plan_id, m.created_at, m.plan_id as id{pick.selected}
+    from planstore.plan_marks m
+    cross join lateral (
+      select p.labels, p.metadata
+      from planstore.plans p
+      where p.id = m.plan_id
+      offset 0
+    ) p
+    where (m.mark, m.created_at, m.plan_id) >= ({number}, {since}, '{NOBODY}')
+      and (m.mark, m.created_at, m.plan_id) < ({number}, {until}){pick.where}
+    order by m.mark desc, m.created_at desc, m.plan_id desc
+    limit {pick.limit}"""
+        ]
+
+    return Way(way, TIMES)
+
+
+async def _lead(conn: Connection, search: Search) -> Lead | None:
+    if "words" in search.asked:
+        return None
+    mark = await marks.rarest_of_plans(conn, search.asked)
+    return mark and Lead(_listed(mark.number), LISTED, length=mark.length, is_sure=mark.is_only)
 
 
 def _dug(search: Search, parameters: Parameters) -> str:
@@ -161,7 +195,7 @@ def _dug(search: Search, parameters: Parameters) -> str:
 def _by_words(search: Search, parameters: Parameters) -> str:
     """The plans that have all the words, newest first, so that few have to be looked at."""
     query = words.asked(parameters.put(search.asked["words"], "text"))
-    handled = _TIMES | {"words"}
+    handled = TIMES | {"words"}
     conditions = filtering(conditions_of(_CONDITIONS, search, parameters, but=handled))
     since = parameters.put(search.since, "timestamptz")
     is_newest = search.order is NEWEST
@@ -192,6 +226,7 @@ def _by_words(search: Search, parameters: Parameters) -> str:
 _PLANS: Final = Noun(
     _CONDITIONS,
     _way,
+    _lead,
     _dug,
     f"select {columns(Plan.model_fields, of='p')} from planstore.plans p where p.id = f.id",
 )

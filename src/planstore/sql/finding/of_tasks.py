@@ -5,15 +5,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from planstore.models.task import TaskStatus
-from planstore.sql import words
+from planstore.sql import marks, words
 from planstore.sql.finding.composing import (
     AFTER_LATEST,
     EARLIEST,
     LATEST,
+    LISTED,
     NOBODY,
     SOUGHT,
+    TIMES,
     Condition,
     Key,
+    Lead,
     Noun,
     Order,
     Parameters,
@@ -146,13 +149,9 @@ _OF_STATE: Final = {
 _SLOW: Final = {
     "label": Condition("t.labels @> :value", "text[]"),
     "metadata": Condition("t.metadata::jsonb @> all (:value)", "jsonb[]"),
-    "words": Condition(
-        f"to_tsvector('simple', {words.text_of_task('t')}) @@ {words.asked(':value')}", "text"
-    ),
+    "words": Condition(words.in_text(words.text_of_task("t"), ":value"), "text"),
 }
 _CONDITIONS: Final = {**_OF_TASK, **_OF_STATE, **_SLOW}
-
-_TIMES: Final = frozenset({"created_after", "created_before"})
 
 
 def _source(search: Search) -> str:
@@ -246,7 +245,7 @@ def _standing(
     """Those that stand somewhere, newest first, by the index that is for them."""
     since, until = _times(search, parameters)
     # Where a task stands knows all that its place in the list needs.
-    is_narrow = search.asked.keys() <= _OF_STATE.keys() | _TIMES
+    is_narrow = search.asked.keys() <= _OF_STATE.keys() | TIMES
     source = "planstore.task_states s" if is_narrow else _WITH_TASK
     return f"""
     select b.*
@@ -324,12 +323,12 @@ def _ready(column: str, kind: str) -> Callable[[Search, Parameters, Pick], Seque
 
 
 _WAYS: Final = {
-    "awaits_approval": Way(_awaiting, _TIMES | {"awaits_approval"}),
-    "name": Way(_with("name", "text"), _TIMES | {"name"}),
-    "worker": Way(_of_workers, _TIMES | {"worker"}),
-    "agent_id": Way(_with("agent_id", "uuid"), _TIMES | {"agent_id"}),
-    "task_type": Way(_with("task_type", "text"), _TIMES | {"task_type"}),
-    "status": Way(_of_statuses, _TIMES | {"status"}),
+    "awaits_approval": Way(_awaiting, TIMES | {"awaits_approval"}),
+    "name": Way(_with("name", "text"), TIMES | {"name"}),
+    "worker": Way(_of_workers, TIMES | {"worker"}),
+    "agent_id": Way(_with("agent_id", "uuid"), TIMES | {"agent_id"}),
+    "task_type": Way(_with("task_type", "text"), TIMES | {"task_type"}),
+    "status": Way(_of_statuses, TIMES | {"status"}),
 }
 """The first of these that is asked for is gone."""
 
@@ -346,15 +345,139 @@ def _way(search: Search) -> Way:
         ready = (way for name, way in _READY_WAYS.items() if name in search.asked)
         return next(ready, Way(_ready("", ""), frozenset({"ready"})))
     if "plan_id" in search.asked:
-        return Way(_of_plans, _TIMES | {"plan_id"}, is_short=True)
+        return Way(_of_plans, TIMES | {"plan_id"}, is_short=True)
     given = (way for name, way in _WAYS.items() if name in search.asked)
-    return next(given, Way(_all, _TIMES))
+    return next(given, Way(_all, TIMES))
+
+
+def _due(since: str, until: str, pick: Pick, *, listed: str) -> str:
+    """Those that fit of the tasks that are due; ``listed``: whether one is found without that."""
+    fits = ", true as fits" if pick.is_trial else ""
+    return f"""
+    select distinct on (t.created_at, t.id) t.plan_id, t.created_at, t.id{fits}
+    from planstore.task_words_due d
+    cross join unnest(d.task_ids) g (id)
+    cross join lateral (
+      select t.plan_id, t.id, t.name, t.description, t.labels, t.metadata, t.created_at
+      from planstore.tasks t
+      where t.id = g.id
+      offset 0
+    ) t
+    where t.created_at >= {since}
+      and (t.created_at, t.id) < ({until})
+      and {pick.conditions}
+      -- By `exists`, PostgreSQL might take all that is listed first.
+      and not true = any (array({listed}
+      ))
+    order by t.created_at desc, t.id desc
+    limit {pick.limit}"""
+
+
+def _listed(mark: int) -> Way:
+    """Those that have a mark, and of those that have yet to be marked what fits."""
+
+    def way(search: Search, parameters: Parameters, pick: Pick) -> Sequence[str]:
+        number = parameters.put(mark, "bigint")
+        since, until = _times(search, parameters)
+        return [
+            f"""
+    select m.plan_id, m.created_at, m.task_id as id{pick.selected}
+    from planstore.task_marks m
+    cross join lateral (
+      select t.labels, t.metadata
+      from planstore.tasks t
+      where t.plan_id = m.plan_id
+        and t.id = m.task_id
+      offset 0
+    ) t
+    where (m.mark, m.created_at, m.task_id) >= ({number}, {since}, '{NOBODY}')
+      and (m.mark, m.created_at, m.task_id) < ({number}, {until}){pick.where}
+    order by m.mark desc, m.created_at desc, m.task_id desc
+    limit {pick.limit}""",
+            _due(
+                since,
+                until,
+                pick,
+                listed=f"""
+        select m.mark = {number}
+        from planstore.task_marks m
+        where m.plan_id = t.plan_id
+          and m.task_id = t.id""",
+            ),
+        ]
+
+    return Way(way, TIMES)
+
+
+def _along_words(search: Search, parameters: Parameters, pick: Pick) -> Sequence[str]:
+    """Those of parts that have all the words, and of those whose words are yet to be taken.
+
+    A part that has them not, or of which no task has them all, is one row that doesn't fit.
+    """
+    query = words.asked(parameters.put(search.asked["words"], "text"))
+    since, until = _times(search, parameters)
+    last = parameters.put(search.until[0], "timestamptz")
+    return [
+        f"""
+    select distinct on (w.created_at, f.id)
+      w.plan_id, w.created_at, f.id, t.id is not null as fits
+    from (
+      select w.plan_id, w.part, w.created_at, w.task_ids, w.words
+      from planstore.task_words w
+      where w.created_at between {since} and {last}
+      order by w.created_at desc
+    ) w
+    left join lateral (
+      select t.id
+      -- As a condition of the join, it would be asked when all tasks of the part have been read.
+      from unnest(case when w.words @@ {query} then w.task_ids end) g (id)
+      cross join lateral (
+        select t.plan_id, t.id, t.name, t.description, t.labels, t.metadata, t.created_at
+        from planstore.tasks t
+        where t.id = g.id
+        offset 0
+      ) t
+      where (t.created_at, t.id) < ({until})
+        and {pick.conditions}
+      offset 0
+    ) t on true
+    cross join lateral (select coalesce(t.id, w.plan_id) as id) f
+    order by w.created_at desc, f.id desc
+    limit {pick.limit}""",
+        _due(
+            since,
+            until,
+            pick,
+            listed=f"""
+        select w.words @@ {query}
+        from planstore.task_words w
+        where w.plan_id = t.plan_id
+          and w.created_at = t.created_at
+          and t.id = any (w.task_ids)""",
+        ),
+    ]
+
+
+_PARTS_TRIED: Final = 5
+_MORE_PARTS_TRIED: Final = 200
+"""How many parts are tried, for each task that is wanted by its words."""
+
+
+async def _lead(conn: Connection, search: Search) -> Lead | None:
+    if not await marks.are_few_due(conn):
+        return None
+    if "words" in search.asked:
+        return Lead(Way(_along_words, TIMES), _PARTS_TRIED, _MORE_PARTS_TRIED)
+    mark = await marks.rarest_of_tasks(conn, search.asked)
+    return mark and Lead(_listed(mark.number), LISTED, length=mark.length, is_sure=mark.is_only)
 
 
 def _dug(search: Search, parameters: Parameters) -> str:
     asked = search.asked
     if asked.keys().isdisjoint(SOUGHT):
         conditions = conditions_of(_CONDITIONS, search, parameters)
+        if len(statuses := {*asked.get("status", ())}) == 1:
+            conditions += map(_where, statuses)
         return f"""
     select t.plan_id, {search.order.selected}
     from {TASKS}
@@ -383,9 +506,8 @@ def _by_words(search: Search, parameters: Parameters) -> str:
     source = _source(search)
     if search.order is NEWEST:
         since, until = _times(search, parameters)
-        bounds = (
-            f"and w.created_at between {since} and {parameters.put(search.until[0], 'timestamptz')}"
-        )
+        last = parameters.put(search.until[0], "timestamptz")
+        bounds = f"and (w.created_at between {since} and {last}) is true"
         after = f"and (t.created_at, t.id) < ({until})"
         cut = f"limit {parameters.put(search.wanted, 'bigint')}"
     else:
@@ -397,8 +519,13 @@ def _by_words(search: Search, parameters: Parameters) -> str:
         select distinct on (w.created_at, t.id) t.plan_id, {names}
         from (
           select w.plan_id, w.part, w.created_at
-          from planstore.task_words w
-          where w.words @@ {query} {bounds}
+          from (
+            select w.plan_id, w.part, w.created_at
+            from planstore.task_words w
+            where w.words @@ {query} {bounds}
+            -- Or else it might go along the order after all.
+            offset 0
+          ) w
           order by w.created_at desc
         ) w
         cross join lateral (
@@ -442,6 +569,7 @@ def _by_words(search: Search, parameters: Parameters) -> str:
 _NOUN: Final = Noun(
     _CONDITIONS,
     _way,
+    _lead,
     _dug,
     f"select {TASK} from {TASKS}"
     " where t.plan_id = f.plan_id and t.id = f.id and s.plan_id = f.plan_id and s.task_id = f.id",

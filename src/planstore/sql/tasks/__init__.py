@@ -32,7 +32,7 @@ from planstore.sql.tasks.ending import End, Ending, end, flush
 from planstore.sql.tasks.reading import attempts, get, many, statuses
 from planstore.sql.tasks.resetting import failed, reset
 from planstore.sql.tasks.restoring import Restored, restore
-from planstore.sql.tasks.rewriting import differing, rewrite
+from planstore.sql.tasks.rewriting import differing, renumber, rewrite
 
 ROUTINES: Final = (COMPLETE, NEEDED, TRIED)
 """The functions that the statements call."""
@@ -66,6 +66,7 @@ __all__ = [
     "offer",
     "overdue",
     "renew",
+    "renumber",
     "reset",
     "restore",
     "rewrite",

@@ -253,8 +253,12 @@ worded as (
   select array[w.id]
   from wanted w, judged j, task o
   where j.verdict = 'changed'
-    and $2 && '{{name,description}}'
-    and (w.name is distinct from o.name or w.description <> o.description)
+    and (
+      $2 && '{{name,description}}'
+        and (w.name is distinct from o.name or w.description <> o.description)
+      or $2 && '{{labels,metadata}}'
+        and (w.labels <> o.labels or w.metadata::text <> o.metadata::text)
+    )
 ),
 tried as (  -- a run that is undone, or ended by hand, stays readable
   insert into planstore.attempts

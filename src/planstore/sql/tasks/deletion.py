@@ -31,6 +31,20 @@ async def lock(conn: Connection, plan_id: UUID, task_ids: Sequence[UUID]) -> lis
     return await conn.fetch(_LOCK, plan_id, task_ids)
 
 
+_LOCK_ALL: Final = """
+select
+from planstore.tasks t
+where t.plan_id = any ($1)
+order by t.id
+for update
+"""
+
+
+async def lock_all(conn: Connection, plan_ids: Sequence[UUID]) -> None:
+    """Lock all tasks of plans that are to be deleted, the plans being locked."""
+    await conn.execute(_LOCK_ALL, plan_ids)
+
+
 _NEEDERS: Final = """
 select d.task_id, t.name, d.needs_id, d.condition, d.kind
 from planstore.dependencies d
@@ -76,6 +90,11 @@ unjudged as (
   delete from planstore.evaluations v
   where v.plan_id = $1
     and v.task_id = any ($2)
+),
+unmarked as (
+  delete from planstore.task_marks m
+  where m.plan_id = $1
+    and m.task_id = any ($2)
 ),
 unstated as (
   delete from planstore.task_states s

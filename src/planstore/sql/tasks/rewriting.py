@@ -59,7 +59,7 @@ worded as (
   insert into planstore.task_words_due (task_ids)
   select array_agg(w.id)
   from wanted w
-  where w.payload::jsonb ?| array['name', 'description']
+  where w.payload::jsonb ?| array['name', 'description', 'labels', 'metadata']
   having count(*) > 0
 ),
 stated as (
@@ -108,6 +108,59 @@ async def rewrite(
     before, and all that follows derived after it.
     """
     rows = await conn.fetch(_REWRITE, plan_id, [*fields], [*fields.values()])
+    return [row["id"] for row in rows]
+
+
+# The parameters: $1 the plan, $2 its tasks, $3 the order of each.
+_RENUMBER: Final = """
+with wanted as materialized (
+  select t.id, g.sequence_order
+  from unnest($2::uuid[], $3::integer[]) as g (task_id, sequence_order)
+  join planstore.tasks t on t.plan_id = $1 and t.id = g.task_id
+  where t.sequence_order <> g.sequence_order
+  order by t.id
+  for no key update of t
+),
+renumbered as (
+  update planstore.tasks t
+  set sequence_order = w.sequence_order
+  from wanted w
+  where t.plan_id = $1
+    and t.id = w.id
+),
+stated as (
+  update planstore.task_states s
+  set
+    version = s.version + 1,
+    updated_at = now()
+  from wanted w
+  where s.plan_id = $1
+    and s.task_id = w.id
+  returning s.task_id, s.version, w.sequence_order
+),
+recorded as (
+  insert into planstore.events
+    (event_type, aggregate_type, aggregate_id, plan_id, version, payload, metadata)
+  select
+    'task.updated', 'task', n.task_id, $1, n.version,
+    json_build_object('sequence_order', n.sequence_order),
+    json_build_object(
+      'revision', (select p.revision + 1 from planstore.plans p where p.id = $1)
+    )
+  from stated n
+  order by n.task_id
+)
+select w.id from wanted w order by w.id
+"""
+
+
+async def renumber(conn: Connection, plan_id: UUID, orders: Mapping[UUID, int]) -> list[UUID]:
+    """Give tasks another ``sequence_order``, and nothing else; answers those that had another.
+
+    It does what `rewrite` would, for a fraction: what is put into a sequence may move hundreds. The
+    plan and its ready tasks must be locked before, and all that follows derived after it.
+    """
+    rows = await conn.fetch(_RENUMBER, plan_id, [*orders], [*orders.values()])
     return [row["id"] for row in rows]
 
 
