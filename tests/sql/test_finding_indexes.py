@@ -204,7 +204,7 @@ LISTS: Final = {
 }
 
 OF_DUE: Final = {
-    *("task_words_due", "tasks_id_key"),
+    *("task_words_due", "tasks_pkey"),
     *("task_marks_pkey", "task_marks_listed", "task_words_pkey", "task_words_recent"),
 }
 """What is read of the few tasks that are yet to be listed, by any index while there is nothing."""
