@@ -31,6 +31,10 @@ _WAITING: Final = {"lock_timeout": "10s"}
 _CLOSE_PATIENCE: Final = 1.0
 """Seconds for which connections in use are waited for when the pool is closed."""
 
+_AT_HAND: Final = 4
+"""How many connections are not given back to the pool in between. The driver's pool makes a task of
+each return, and sets a timer: a third of what PlanStore itself does for a single claim."""
+
 _PLANNING: Final = {
     "jit": "off",
     "plan_cache_mode": "force_generic_plan",
@@ -68,6 +72,9 @@ class Database:
     def __init__(self, pool: asyncpg.Pool[Row], *, where: str, listen_url: str) -> None:
         self._pool = pool
         self._listen_url = listen_url
+        self._at_hand: list[PoolConnectionProxy[Row]] = []
+        self._is_closing = False
+        self._waiting = 0
         self.where = where
         """Host, port and name of the database, without any secret."""
 
@@ -110,11 +117,14 @@ class Database:
             )
         except _SETUP_ERRORS as error:
             raise _setup_error(error, where) from error
+        database = cls(pool, where=where, listen_url=listen_url or url)
         try:
-            database = cls(pool, where=where, listen_url=listen_url or url)
             await database._check_version()
             yield database
         finally:
+            database._is_closing = True
+            while database._at_hand:
+                await pool.release(database._at_hand.pop())
             try:
                 await asyncio.wait_for(pool.close(), timeout=_CLOSE_PATIENCE)
             except (TimeoutError, *_GONE):
@@ -123,7 +133,8 @@ class Database:
     @property
     def use(self) -> PoolUse:
         """How many connections there are."""
-        return PoolUse(self._pool.get_size(), self._pool.get_idle_size(), self._pool.get_max_size())
+        idle = self._pool.get_idle_size() + len(self._at_hand)
+        return PoolUse(self._pool.get_size(), idle, self._pool.get_max_size())
 
     async def _check_version(self) -> None:
         async with self.connection() as conn:
@@ -142,9 +153,11 @@ class Database:
         Raises:
             Unavailable: the database can't be reached.
         """
-        conn = await self._acquire()
+        conn = await self._take()
+        is_well = False
         try:
             yield conn
+            is_well = True
         except (*_GONE, asyncpg.InternalClientError) as error:
             # A server that turned read-only or is about to go keeps the connection open; we don't.
             # The driver stumbles where the server's farewell came while the connection lay idle.
@@ -160,7 +173,10 @@ class Database:
                 raise self._unavailable() from error
             raise
         finally:
-            await self._pool.release(conn)
+            if is_well and self._may_keep():
+                self._at_hand.append(conn)
+            else:
+                await self._pool.release(conn)
 
     @asynccontextmanager
     async def transaction(self) -> AsyncGenerator[Connection]:
@@ -207,6 +223,21 @@ class Database:
             raise self._unavailable() from error
         finally:
             conn.terminate()
+
+    def _may_keep(self) -> bool:
+        return not self._is_closing and not self._waiting and len(self._at_hand) < _AT_HAND
+
+    async def _take(self) -> PoolConnectionProxy[Row]:
+        while self._at_hand:
+            conn = self._at_hand.pop()
+            if not _is_lost(conn):
+                return conn
+            await self._pool.release(conn)
+        self._waiting += 1
+        try:
+            return await self._acquire()
+        finally:
+            self._waiting -= 1
 
     async def _acquire(self) -> PoolConnectionProxy[Row]:
         deadline = asyncio.get_running_loop().time() + CONNECT_PATIENCE

@@ -81,7 +81,7 @@ class MergedCreates:
             _fail(taken, error)
             raise
         else:
-            self._wakeups.hint()
+            await self._wakeups.hint_before()
             for asked, placed in zip(taken, new, strict=True):
                 row = rows.get(placed.plan_id)
                 if row is None and not is_waiting:

@@ -27,6 +27,10 @@ CHANNEL: Final = "planstore_ready"
 _APART: Final = 0.01
 """Seconds between two notifications of one process."""
 
+_FIRST: Final = 4
+"""Within how many rounds of the loop who was woken here has sent a search for work. Nothing else is
+begun before: all else has its turn while PostgreSQL works on that."""
+
 _RECONNECT: Final = 1.0
 """Seconds between two attempts to listen again."""
 
@@ -81,6 +85,13 @@ class Wakeups:
             self._chores.append(asyncio.create_task(self._notify(), context=Context()))
         self._unsent.set()
 
+    async def hint_before(self) -> None:
+        """Do so before anything else is done: return once who was woken here searches for work."""
+        waiting = self.waiting
+        self.hint()
+        if self.waiting < waiting:
+            await _give_way()
+
     def wake_next(self, shape: Hashable) -> None:
         """Wake another one of those who ask for the same."""
         waiters = self._waiting.get(shape, ())
@@ -131,6 +142,7 @@ class Wakeups:
     async def _notify(self) -> None:
         while True:
             await self._unsent.wait()
+            await _give_way()
             await self._send()
             await asyncio.sleep(_APART)
 
@@ -151,3 +163,8 @@ class Wakeups:
             except PlanStoreError as error:
                 logger.debug("hints of other processes are not heard: %s", error.detail)
             await asyncio.sleep(_RECONNECT)
+
+
+async def _give_way() -> None:
+    for _ in range(_FIRST):
+        await asyncio.sleep(0)
