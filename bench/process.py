@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from functools import partial
@@ -40,4 +41,5 @@ class Process:
 
 
 def _run(act: Callable[P, Coroutine[Any, Any, T]], *args: P.args, **kwargs: P.kwargs) -> T:
+    gc.freeze()  # as servers and workers do
     return uvloop.run(act(*args, **kwargs))

@@ -11,7 +11,7 @@ import asyncio
 import json
 import re
 from contextlib import asynccontextmanager
-from itertools import count, product
+from itertools import combinations, count, product
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 from uuid import uuid4
 
@@ -258,6 +258,25 @@ async def test_what_one_task_is_handed_over_with_is_found_by_an_index(url: str) 
         assert [each["outcome"] for each in row["previous_attempts"]] == ["released"]
         assert {"dependencies_pkey", "attempts_pkey"} <= {each.by for each in scans}
         assert [scan for scan in scans if not scan.is_by_index or scan.is_of_whole_plan] == []
+
+
+async def test_one_task_is_found_by_an_index_whatever_is_asked_for(url: str) -> None:
+    kinds, agent = ["read", "write"], uuid4()
+    requests = [
+        ClaimRequest.model_validate({"worker_id": "w1", **dict(asked)})
+        for count in range(4)
+        for asked in combinations(
+            [("plan_id", uuid4()), ("task_types", kinds), ("agent_id", agent)], count
+        )
+    ]
+    async with Database.open(url, pool_size=1) as database, database.connection() as conn:
+        await tasks.claim(conn, requests[0])  # the driver asks for types
+        for request in requests:
+            async with explaining(conn) as scans:
+                await tasks.claim(conn, request)
+
+            assert scans
+            assert [scan for scan in scans if not scan.is_by_index or scan.is_of_whole_plan] == []
 
 
 async def test_each_step_of_completing_finds_its_rows_by_an_index(url: str) -> None:

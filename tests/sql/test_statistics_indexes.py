@@ -15,7 +15,7 @@ from planstore.models import TaskStatus as S
 from planstore.models.evaluation import EvaluationCreate
 from planstore.models.statistics import Dimension, Grain, Span
 from planstore.sql import evaluations, statistics
-from planstore.sql.tasks.claiming import LONG_AGO
+from planstore.sql.tasks.leases import LONG_AGO
 from tests.arranging import plan_of, task_of
 from tests.sql.test_indexes import scans_of
 

@@ -12,7 +12,7 @@ from planstore.models.evaluation import Evaluation
 from planstore.models.page import PLACE_IN_TIME, Page, decode_cursor, encode_cursor
 from planstore.services import refusals
 from planstore.sql import evaluations
-from planstore.sql.tasks.claiming import LONG_AGO
+from planstore.sql.tasks.leases import LONG_AGO
 
 if TYPE_CHECKING:
     from planstore.db import Database

@@ -25,12 +25,16 @@ class Routine:
     """What creates it."""
 
 
-def routine(noun: str, signature: str, body: str) -> Routine:
-    """A function of PL/pgSQL: its parameters and results, and what it does."""
-    digest = sha256((signature + body).encode()).hexdigest()[:12]
+def routine(noun: str, parameters: str, body: str, *, returns: str | None = None) -> Routine:
+    """A function of PL/pgSQL.
+
+    ``returns``: what it answers, where that isn't among the parameters.
+    """
+    answer = f"returns {returns}\n" if returns else ""
+    digest = sha256((parameters + answer + body).encode()).hexdigest()[:12]
     name = f"{noun}_{digest}"
     return Routine(
         name,
-        f"create or replace function planstore.{name}({signature})\n"
+        f"create or replace function planstore.{name}({parameters})\n{answer}"
         f"language plpgsql as $routine${body}$routine$",
     )

@@ -13,7 +13,7 @@ from planstore.models.sketch import SHORTEST, SPANS_PER_DOUBLING
 from planstore.models.statistics import KEPT, Dimension
 from planstore.models.task import TASK_LIFECYCLE
 from planstore.sql.fragments import TASK_RUNNING, columns
-from planstore.sql.tasks.claiming import LONG_AGO
+from planstore.sql.tasks.leases import LONG_AGO
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

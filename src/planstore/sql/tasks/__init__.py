@@ -5,7 +5,8 @@ from it where that can be counted in place, what it does to the plan (`planstore
 the events of both and the idempotency key, all at once; and answer a ``verdict``, so that a
 refusal costs no second round trip. What can't be counted in place is ``wide``: nothing is done,
 and the caller does it again in a transaction, with `planstore.sql.derivation` after it. `claim` and
-`renew` take task rows only. `complete`, which happens most, is a function in the database.
+`renew` take task rows only. What happens most is done by functions in the database: `complete`, and
+claims of one task.
 """
 
 from typing import Final
@@ -13,28 +14,20 @@ from typing import Final
 from planstore.sql.tasks import deletion, dependencies
 from planstore.sql.tasks.approving import decide
 from planstore.sql.tasks.change import change
-from planstore.sql.tasks.claiming import (
-    LONG_AGO,
-    NEEDED,
-    TRIED,
-    Place,
-    claim,
-    held,
-    offer,
-    overdue,
-    renew,
-    seconds_to_next,
-)
+from planstore.sql.tasks.claiming import CLAIMS_OF_ONE, Place, claim, held, seconds_to_next
 from planstore.sql.tasks.completing import COMPLETE, complete
 from planstore.sql.tasks.creation import NewEdge, NewTask, create, expect_many
 from planstore.sql.tasks.deletion import delete
 from planstore.sql.tasks.ending import End, Ending, end, flush
+from planstore.sql.tasks.leases import LONG_AGO, overdue, renew
+from planstore.sql.tasks.offering import offer
+from planstore.sql.tasks.packets import NEEDED, TRIED
 from planstore.sql.tasks.reading import attempts, get, many, statuses
 from planstore.sql.tasks.resetting import failed, reset
 from planstore.sql.tasks.restoring import Restored, restore
 from planstore.sql.tasks.rewriting import differing, renumber, rewrite
 
-ROUTINES: Final = (COMPLETE, NEEDED, TRIED)
+ROUTINES: Final = (COMPLETE, NEEDED, TRIED, *CLAIMS_OF_ONE.values())
 """The functions that the statements call."""
 
 __all__ = [

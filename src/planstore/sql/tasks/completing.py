@@ -123,18 +123,15 @@ begin
   unblocked := '{{}}';
   unblocked_by := '{{}}';
 
-  select t.plan_id into of_plan
-  from planstore.tasks t
-  where t.id = task_ids[1];
-
   select {PLAN_COUNTS}
   into plan
   from planstore.plans p
-  where p.id = of_plan
+  where p.id = (select t.plan_id from planstore.tasks t where t.id = task_ids[1])
   for no key update;
   if not found then
     return;
   end if;
+  of_plan := plan.id;
 
   -- What needs them, and whether a part of that can never start now.
   select count(*) > 0, coalesce(bool_or(d.condition = {WHEN_FAILED}), false)
