@@ -96,7 +96,7 @@ _FULL: Final[dict[str, Any]] = {
 
 @pytest.mark.parametrize("values", [_PLAIN, _FULL])
 def test_it_is_what_validation_makes_of_the_same_values(values: dict[str, Any]) -> None:
-    made = Trusted(WorkPacket)(dict(values))
+    made = Trusted(WorkPacket).of_row(dict(values))
 
     validated = WorkPacket.model_validate(values)
     assert made == validated
@@ -106,7 +106,7 @@ def test_it_is_what_validation_makes_of_the_same_values(values: dict[str, Any]) 
 
 
 def test_two_of_them_share_nothing_that_can_be_changed() -> None:
-    make = Trusted(WorkPacket)
+    make = Trusted(WorkPacket).of_row
     one, other = make(dict(_PLAIN)), make(dict(_PLAIN))
 
     changed = one.model_copy(update={"priority": 5})
@@ -118,4 +118,6 @@ def test_two_of_them_share_nothing_that_can_be_changed() -> None:
 
 def test_a_field_that_is_not_given_is_missed_at_once() -> None:
     with pytest.raises(KeyError, match="dependencies"):
-        Trusted(WorkPacket)({name: _PLAIN[name] for name in _PLAIN if name != "dependencies"})
+        Trusted(WorkPacket).of_row(
+            {name: _PLAIN[name] for name in _PLAIN if name != "dependencies"}
+        )

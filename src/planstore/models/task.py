@@ -300,23 +300,6 @@ class Task(Record):
     it."""
 
 
-_TASK_FIELDS: Final = set(Task.model_fields)
-
-
-def task_of_known(values: dict[str, Any]) -> Task:
-    """Return a task of the values of all its fields, which are known to be right.
-
-    Looking at each of them again would take longer than all else that is done for a new task here.
-    """
-    task = Task.__new__(Task)
-    # What pydantic's own `model_construct` does once it has filled in defaults.
-    object.__setattr__(task, "__dict__", values)
-    object.__setattr__(task, "__pydantic_fields_set__", _TASK_FIELDS)
-    object.__setattr__(task, "__pydantic_extra__", None)
-    object.__setattr__(task, "__pydantic_private__", None)
-    return task
-
-
 FencingToken = Annotated[int, Field(ge=1, le=2**63 - 1), WHOLE]
 Priority = Annotated[int, Field(ge=-100, le=100), WHOLE]
 Timeout = Annotated[FiniteFloat, Field(gt=0, le=86_400 * 366)]

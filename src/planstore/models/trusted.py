@@ -34,8 +34,8 @@ class Trusted(Generic[M]):
             if not _is_as_it_is(field.annotation)
         ]
 
-    def __call__(self, values: dict[str, Any]) -> M:
-        """Make an instance of right values for each of the model's fields.
+    def of_row(self, values: dict[str, Any]) -> M:
+        """Make an instance of what a row has for each of the model's fields.
 
         The dictionary becomes the instance's own.
         """
@@ -44,10 +44,15 @@ class Trusted(Generic[M]):
             # What is empty is of its type, whatever it is empty of.
             if value is not None and value != []:
                 values[name] = convert(value)
+        return self.of_fields(values)
+
+    def of_fields(self, values: dict[str, Any]) -> M:
+        """The same of values that are of the fields' types already."""
         made = self._model.__new__(self._model)
-        # As `model_construct` does, without going through the fields.
+        # As `model_construct` does, without going through the fields. Who changes a copy's set of
+        # names copies that first.
         object.__setattr__(made, "__dict__", values)
-        object.__setattr__(made, "__pydantic_fields_set__", self._names.copy())
+        object.__setattr__(made, "__pydantic_fields_set__", self._names)
         object.__setattr__(made, "__pydantic_extra__", None)
         object.__setattr__(made, "__pydantic_private__", None)
         return made

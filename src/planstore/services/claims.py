@@ -414,4 +414,4 @@ def _packet(
     packet["resolved_input"] = resolved
     packet["dependencies"] = needed
     packet["previous_attempts"] = row["previous_attempts"] or []
-    return _PACKET(packet)
+    return _PACKET.of_row(packet)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from planstore.models.plan import Plan
-from planstore.models.task import StatusReason, Task, TaskStatus, task_of_known
+from planstore.models.task import StatusReason, Task, TaskStatus
+from planstore.models.trusted import Trusted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -21,6 +22,8 @@ def plan_of(row: Row) -> Plan:
 def task_of(row: Row | dict[str, Any]) -> Task:
     return Task.model_validate({name: row[name] for name in Task.model_fields})
 
+
+_TASK: Final = Trusted(Task)
 
 _AT_FIRST: Final[dict[str, Any]] = {
     **dict.fromkeys(Task.model_fields),
@@ -73,7 +76,7 @@ def _task_of_new(
         fields["status_reason"] = (
             StatusReason.UNAPPROVED if given.requires_approval else StatusReason.UNMET
         )
-    return task_of_known(fields)
+    return _TASK.of_fields(fields)
 
 
 def nothing(_kept: object) -> None:
