@@ -46,6 +46,7 @@ _TASK: Final[dict[str, Any]] = {
     "priority": 0,
     "not_before": None,
     "side_effects": "idempotent",
+    "requires_approval": False,
     "timeout_seconds": None,
     "retry_policy": None,
     "estimated_duration": None,

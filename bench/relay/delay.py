@@ -38,6 +38,7 @@ async def measure(course: Course, valkey: Valkey, per_second: int) -> list[float
         with Process.running() as worker, Process.running() as subscriber:
             async with servers.planstore(url, REDIS_URL=valkey.url), asyncio.TaskGroup() as group:
                 listening = group.create_task(subscriber.run(work.listen, valkey.port, _QUIET))
+                await work.until_subscribed(valkey.port)
                 writing = group.create_task(
                     worker.run(work.complete_steadily, url, per_second, seconds)
                 )

@@ -22,6 +22,7 @@ _AT_ONCE: Final = 50
 """Tasks that one call completes, while it claims as many."""
 
 _SUBSCRIBE: Final = b"*2\r\n$9\r\nSUBSCRIBE\r\n$11\r\nevents:task\r\n"
+_COUNT: Final = b"*3\r\n$6\r\nPUBSUB\r\n$6\r\nNUMSUB\r\n$11\r\nevents:task\r\n"
 _GIVE_UP_AFTER: Final = 30
 
 Times = dict[str, float]
@@ -56,6 +57,21 @@ async def complete_steadily(url: str, per_second: int, seconds: float) -> Times:
                 calls += 1
             await asyncio.sleep(max(0, begun + calls * apart - time.monotonic()))
     return kept
+
+
+async def until_subscribed(port: int) -> None:
+    """Return once somebody listens: what is told before is told to nobody."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    parser = hiredis.Reader()
+    async with asyncio.timeout(_GIVE_UP_AFTER):
+        while True:
+            writer.write(_COUNT)
+            while not (counted := parser.gets()):
+                parser.feed(await reader.read(1 << 10))
+            if counted[1]:
+                break
+            await asyncio.sleep(0.01)
+    writer.close()
 
 
 async def listen(port: int, quiet: float) -> Times:
