@@ -25,7 +25,9 @@ from uuid_utils.compat import uuid7
 
 from bench.pool import bare_pool
 from planstore.models.idempotency import RequestKey
+from planstore.models.task import TaskStatus
 from planstore.sql import tasks
+from planstore.sql.tasks import End, Ending
 
 if TYPE_CHECKING:
     import asyncpg
@@ -77,6 +79,10 @@ def create_app(pool: asyncpg.Pool[Row]) -> Starlette:
         changes = json.loads(await request.body())
         task_id = request.path_params["task_id"]
         async with pool.acquire() as conn:
+            if changes.get("status") == TaskStatus.COMPLETED:
+                end = Ending(UUID(task_id), End.COMPLETE, output_data=changes.get("output_data"))
+                (ended,) = await tasks.end(conn, [end], is_whole=True)
+                return _json(ended["task"])
             (row,) = await tasks.change(
                 conn, task_id, changes, expected_version=None, token=None, key=None
             )
