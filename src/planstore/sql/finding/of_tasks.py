@@ -350,6 +350,13 @@ def _way(search: Search) -> Way:
     return next(given, Way(_all, TIMES))
 
 
+_OF_ID: Final = """select t.plan_id, t.id, t.name, t.description, t.labels, t.metadata, t.created_at
+      from planstore.tasks t
+      where t.id = g.id
+      offset 0"""
+"""What is looked at of the task of an id ``g``; never by way of other tasks."""
+
+
 def _due(since: str, until: str, pick: Pick, *, listed: str) -> str:
     """Those that fit of the tasks that are due; ``listed``: whether one is found without that."""
     fits = ", true as fits" if pick.is_trial else ""
@@ -358,10 +365,7 @@ def _due(since: str, until: str, pick: Pick, *, listed: str) -> str:
     from planstore.task_words_due d
     cross join unnest(d.task_ids) g (id)
     cross join lateral (
-      select t.plan_id, t.id, t.name, t.description, t.labels, t.metadata, t.created_at
-      from planstore.tasks t
-      where t.id = g.id
-      offset 0
+      {_OF_ID}
     ) t
     where t.created_at >= {since}
       and (t.created_at, t.id) < ({until})
@@ -432,10 +436,7 @@ def _along_words(search: Search, parameters: Parameters, pick: Pick) -> Sequence
       -- As a condition of the join, it would be asked when all tasks of the part have been read.
       from unnest(case when w.words @@ {query} then w.task_ids end) g (id)
       cross join lateral (
-        select t.plan_id, t.id, t.name, t.description, t.labels, t.metadata, t.created_at
-        from planstore.tasks t
-        where t.id = g.id
-        offset 0
+        {_OF_ID}
       ) t
       where (t.created_at, t.id) < ({until})
         and {pick.conditions}

@@ -17,14 +17,13 @@ from planstore.sql.fragments import (
     PLAN_ACTIVE,
     TASK_COMPLETED,
     TASK_FINISHED,
-    TASK_PENDING,
     TASK_RUNNING,
     WHEN_FAILED,
     event_of,
     run_of,
 )
 from planstore.sql.routines import routine
-from planstore.sql.tasks.opening import DUE_AT, IS_DUE, IS_FREED
+from planstore.sql.tasks.opening import UNBLOCKED_PAYLOAD, touched_opened
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -280,32 +279,14 @@ begin
       group by x.plan_id, x.task_id
     ),
     opened as (
-      update planstore.task_states s
-      set
-        unmet = s.unmet - x.satisfied,
-        status = case when {IS_FREED} then {TASK_PENDING} else s.status end,
-        status_reason = case when {IS_FREED} then null else s.status_reason end,
-        version = s.version + ({IS_FREED})::int,
-        updated_at = case when {IS_FREED} then now() else s.updated_at end,
-        due_at = case when {IS_DUE} then {DUE_AT} else s.due_at end,
-        ready_at = case
-          when {IS_DUE} and plan.is_handing_out then {DUE_AT}
-          else s.ready_at
-        end
-      from touched x
-      where s.plan_id = x.plan_id
-        and s.task_id = x.task_id
-        and (x.satisfied <> 0 or s.status = {TASK_PENDING} and s.due_at is null)
-      returning
-        s.task_id, s.version, s.task_type, s.due_at, s.ready_at, x.place,
-        x.satisfied <> 0 and s.status = {TASK_PENDING} as is_unblocked
+      {touched_opened(is_offering="plan.is_handing_out", returning="x.place")}
     ),
     recorded as (
       insert into planstore.events
         (event_type, aggregate_type, aggregate_id, plan_id, version, payload, metadata)
       select
         'task.unblocked', 'task', o.task_id, of_plan, o.version,
-        json_build_object('status', {TASK_PENDING}, 'status_reason', null),
+        {UNBLOCKED_PAYLOAD},
         row_to_json(r)
       from opened o
       cross join lateral (select plan.revision, o.task_type) r

@@ -33,17 +33,17 @@ from planstore.sql.fragments import (
     TASK_PENDING,
 )
 
-IS_FREED: Final = (
+_FREED: Final = (
     f"s.status = {TASK_BLOCKED} and s.status_reason = {IS_UNMET} and s.unmet = x.satisfied"
 )
-IS_DUE: Final = (
+_DUE: Final = (
     "x.is_in_turn and s.due_at is null and s.unmet = x.satisfied and ("
     f"s.status = {TASK_PENDING} or s.status = {TASK_BLOCKED} and s.status_reason = {IS_UNMET})"
 )
 """Of a row ``s`` whose dependencies and turn change by ``x``: what it becomes. It is said in terms
 of the row itself, so that it holds for the row as it is once it is locked."""
 
-DUE_AT: Final = "greatest(now(), s.not_before, s.retry_at)"
+_DUE_AT: Final = "greatest(now(), s.not_before, s.retry_at)"
 """When such a row is due."""
 
 # The states by a subquery, for a join may be planned to go through all of a plan: for plans of the
@@ -62,6 +62,34 @@ plan as materialized (
   for no key update of p
 )"""
 """The plans of the tasks in ``placed``: as the statement sees them (``seen``), and locked."""
+
+
+def touched_opened(*, is_offering: str, returning: str) -> str:
+    """The change of the states in ``touched``, each with what it is ``satisfied`` by more.
+
+    ``is_offering``: whether the plan hands out what becomes due. ``returning``: what is answered
+    beside what became of each.
+    """
+    return f"""update planstore.task_states s
+  set
+    unmet = s.unmet - x.satisfied,
+    status = case when {_FREED} then {TASK_PENDING} else s.status end,
+    status_reason = case when {_FREED} then null else s.status_reason end,
+    version = s.version + ({_FREED})::int,
+    updated_at = case when {_FREED} then now() else s.updated_at end,
+    due_at = case when {_DUE} then {_DUE_AT} else s.due_at end,
+    ready_at = case
+      when {_DUE} and {is_offering} then {_DUE_AT}
+      else s.ready_at
+    end
+  from touched x
+  where s.plan_id = x.plan_id
+    and s.task_id = x.task_id
+    and (x.satisfied <> 0 or s.status = {TASK_PENDING} and s.due_at is null)
+  returning
+    {returning}, s.task_id, s.version, s.task_type, s.due_at, s.ready_at,
+    x.satisfied <> 0 and s.status = {TASK_PENDING} as is_unblocked"""
+
 
 _TASKS_BEYOND: Final = f"""planstore.tasks t
       where t.plan_id = w.id
@@ -160,25 +188,7 @@ touched as materialized (
   group by x.plan_id, x.task_id
 ),
 opened as (
-  update planstore.task_states s
-  set
-    unmet = s.unmet - x.satisfied,
-    status = case when {IS_FREED} then {TASK_PENDING} else s.status end,
-    status_reason = case when {IS_FREED} then null else s.status_reason end,
-    version = s.version + ({IS_FREED})::int,
-    updated_at = case when {IS_FREED} then now() else s.updated_at end,
-    due_at = case when {IS_DUE} then {DUE_AT} else s.due_at end,
-    ready_at = case
-      when {IS_DUE} and x.is_offering then {DUE_AT}
-      else s.ready_at
-    end
-  from touched x
-  where s.plan_id = x.plan_id
-    and s.task_id = x.task_id
-    and (x.satisfied <> 0 or s.status = {TASK_PENDING} and s.due_at is null)
-  returning
-    s.plan_id, s.task_id, s.version, s.task_type, s.due_at, s.ready_at,
-    x.satisfied <> 0 and s.status = {TASK_PENDING} as is_unblocked
+  {touched_opened(is_offering="x.is_offering", returning="s.plan_id")}
 ),
 newly_due as materialized (
   select o.plan_id, count(*) as due, count(o.ready_at) as ready
@@ -203,9 +213,11 @@ WEIGHED: Final = """g.id,
 """Of `planstore.sql.following`'s ``weighed``, what is the same for all runs that end; beside it
 come ``live_tasks`` and ``offered_tasks``."""
 
+UNBLOCKED_PAYLOAD: Final = f"json_build_object('status', {TASK_PENDING}, 'status_reason', null)"
+
 UNBLOCKED_EVENTS: Final = f"""select
       9223372036854775807, 'task.unblocked', o.task_id, o.plan_id, o.version,
-      json_build_object('status', {TASK_PENDING}, 'status_reason', null),
+      {UNBLOCKED_PAYLOAD},
       row_to_json(r)
     from opened o
     join plan on plan.id = o.plan_id
