@@ -464,12 +464,12 @@ class CoordinationMachine(RuleBasedStateMachine):
             self.report(verb, number, Token.OWN, is_claimed=True, is_keyed=False)
 
     @precondition(lambda self: any(task.token for task in self.tasks.values()))
-    @rule(number=NUMBERS, output=OUTPUTS, cost=COSTS, is_going_on=st.booleans())
+    @rule(number=NUMBERS, output=OUTPUTS, cost=COSTS, goes_on_with=st.sampled_from([0, 1, 1, 2]))
     def complete_claimed(
-        self, number: int, output: int | None, cost: int, *, is_going_on: bool
+        self, number: int, output: int | None, cost: int, goes_on_with: int
     ) -> None:
         task_id = self.task_at(number, is_claimed=True)
-        self.complete(task_id, Token.OWN, output, cost=cost, is_going_on=is_going_on)
+        self.complete(task_id, Token.OWN, output, cost=cost, goes_on_with=goes_on_with)
 
     @precondition(lambda self: any(task.token for task in self.tasks.values()))
     @rule(
@@ -518,10 +518,10 @@ class CoordinationMachine(RuleBasedStateMachine):
         *,
         cost: int = 0,
         is_keyed: bool = False,
-        is_going_on: bool = False,
+        goes_on_with: int = 0,
     ) -> None:
         token = self.token_of(task_id, kind)
-        claim_next = self.request("ada", 2, Scope.ANY, 0) if is_going_on else None
+        claim_next = self.request("ada", goes_on_with, Scope.ANY, 0) if goes_on_with else None
         self.prepare_claim()
         completion = Completion(
             fencing_token=token,

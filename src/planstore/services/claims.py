@@ -57,7 +57,7 @@ _LOOK_EVERY: Final = 1.0
 
 _PACKET: Final = Trusted(WorkPacket)
 
-_NOT_IN_PACKET: Final = ("was_ready_at", "counts_attempts")
+_NOT_IN_PACKET: Final = ("was_ready_at", "counts_attempts", *tasks.COMPLETED)
 """What a claim answers beside the work packet."""
 
 _SWEEP_EVERY: Final = 1.0
@@ -120,10 +120,16 @@ class Claims:
             if handed.packets or not handed.unbound:
                 return handed.packets
 
-    async def _claim_on(self, conn: Connection, request: ClaimRequest) -> list[WorkPacket]:
-        """Claim what is there; looks further where all that was found can't be handed out."""
+    async def _claim_on(
+        self, conn: Connection, request: ClaimRequest, *, found: list[Row] | None = None
+    ) -> list[WorkPacket]:
+        """Claim what is there; looks further where all that was found can't be handed out.
+
+        ``found``: what has been claimed already, if that was tried.
+        """
         while True:
-            handed = await self._hand_out(conn, request)
+            handed = await self._hand_out(conn, request, found=found)
+            found = None
             if handed.counted:
                 await spending.lock_and_check(conn, handed.counted)
             if handed.unbound:
@@ -149,20 +155,12 @@ class Claims:
             self._swept_at = now
             await self.sweep()
 
-    async def _hand_out(self, conn: Connection, request: ClaimRequest) -> _Handed:
+    async def _hand_out(
+        self, conn: Connection, request: ClaimRequest, *, found: list[Row] | None = None
+    ) -> _Handed:
         """Claim tasks; those whose input can't be filled in are to fail."""
         handed = _Handed()
-        search = self._searches.of(_shape(request))
-        after = search.begin(self._wakeups.hints)
-        traceparent = tracing.traceparent()
-        rows = await tasks.claim(conn, request, after=after, traceparent=traceparent)
-        search.end(rows)
-        if after is not None and len(rows) < request.limit and search.may_look_everywhere():
-            rows += await tasks.claim(
-                conn,
-                request.model_copy(update={"limit": request.limit - len(rows)}),
-                traceparent=traceparent,
-            )
+        rows = await self._find(conn, request) if found is None else found
         self.meter.note(len(rows))
         for row in rows:
             needed: list[dict[str, Any]] = row["dependencies"] or []
@@ -176,6 +174,20 @@ class Claims:
             if row["counts_attempts"]:
                 handed.counted.add(row["plan_id"])
         return handed
+
+    async def _find(self, conn: Connection, request: ClaimRequest) -> list[Row]:
+        search = self._searches.of(_shape(request))
+        after = search.begin(self._wakeups.hints)
+        traceparent = tracing.traceparent()
+        rows = await tasks.claim(conn, request, after=after, traceparent=traceparent)
+        search.end(rows)
+        if after is not None and len(rows) < request.limit and search.may_look_everywhere():
+            rows += await tasks.claim(
+                conn,
+                request.model_copy(update={"limit": request.limit - len(rows)}),
+                traceparent=traceparent,
+            )
+        return rows
 
     async def held(self, worker_id: str) -> list[WorkPacket]:
         """Return what a worker holds, as it was handed out to it."""
@@ -215,13 +227,19 @@ class Claims:
                 conn = await loan.connection()
                 return await self._end_on(conn, endings, is_written_later=is_written_later)
         ended = await self._completions.complete(loan, endings, is_written_later=is_written_later)
+        await self._complete_rest(loan, ended, endings, is_written_later=is_written_later)
+        return ended
+
+    async def _complete_rest(
+        self, loan: Loan, ended: Ended, endings: Sequence[Ending], *, is_written_later: bool = False
+    ) -> None:
+        """Do what there is more to than completing what is held, and tell those who wait."""
         if any(row["verdict"] != "changed" for row in ended.rows):
             conn = await loan.connection()
             counted = partial(following.end_counted, conn, is_written_later=is_written_later)
             await ended.redo({"unheld"}, endings, counted)
             await ended.redo({"stale", "wide"}, endings, partial(_end_locked, conn))
         self.announce(ended)
-        return ended
 
     async def _end_on(
         self, conn: Connection, endings: Sequence[Ending], *, is_written_later: bool = False
@@ -278,24 +296,51 @@ class Claims:
     ) -> T:
         """End runs, and claim what is there; a claim's commit writes the end's as well.
 
-        The log has an order: once the later commit is on the disk, so is the earlier one. So
-        nothing is acknowledged that isn't there, at one flush for both. They share a connection,
-        for a server that was killed between the two comes back without the first.
+        Where they are two transactions, the log has an order: once the later commit is on the disk,
+        so is the earlier one. So nothing is acknowledged that isn't there, at one flush for both.
+        They share a connection, for a server that was killed between the two comes back without
+        the first.
         """
         if claim_next is not None:
             await self._take_over()
         async with Loan(self._database) as loan:
-            ended = await self._end(loan, endings, is_written_later=claim_next is not None)
-            conn = await loan.connection()
-            error = refusal(ended)
-            packets: list[WorkPacket] = []
-            if claim_next is not None:
-                packets = await self._claim_on(conn, claim_next) if error is None else []
-                if not packets:
-                    await tasks.flush(conn)
+            with self._completions.caller(endings):
+                ended, found = await self._end_and_find(loan, endings, claim_next)
+                conn = await loan.connection()
+                error = refusal(ended)
+                packets: list[WorkPacket] = []
+                if claim_next is not None:
+                    if error is None:
+                        packets = await self._claim_on(conn, claim_next, found=found)
+                    if not packets and found is None:
+                        await tasks.flush(conn)
             if error is not None:
                 raise error
             return await answer(conn, ended, packets)
+
+    async def _end_and_find(
+        self, loan: Loan, endings: Sequence[Ending], claim_next: ClaimRequest | None
+    ) -> tuple[Ended, list[Row] | None]:
+        """End runs, and claim the next task in the same transaction where that is nobody's loss.
+
+        Answers what was claimed too; None if that is still to be done.
+        """
+        if claim_next is None or claim_next.limit > 1 or not self._completions.is_lone(endings):
+            is_written_later = claim_next is not None
+            return await self._end(loan, endings, is_written_later=is_written_later), None
+        search = self._searches.of(_shape(claim_next))
+        after = search.begin(self._wakeups.hints)
+        ended, found = await self._completions.complete_and_claim(
+            loan, endings, claim_next, after=after, traceparent=tracing.traceparent()
+        )
+        if not found and after is not None:
+            found = None  # there may be something before that place
+        if found is None:
+            search.forget()
+        else:
+            search.end(found)
+        await self._complete_rest(loan, ended, endings)
+        return ended, found
 
     async def _report_with_key(
         self,

@@ -10,7 +10,8 @@ that no caller gets another's error.
 from __future__ import annotations
 
 import asyncio
-from collections import defaultdict
+from collections import Counter, defaultdict
+from contextlib import contextmanager
 from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
@@ -25,13 +26,14 @@ from planstore.services.following import Ended
 from planstore.sql import tasks
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Generator, Mapping, Sequence
     from uuid import UUID
 
     from planstore.db import Database
+    from planstore.models.claim import ClaimRequest
     from planstore.services.turns import Turns
     from planstore.sql.connection import Connection, Row
-    from planstore.sql.tasks import Ending
+    from planstore.sql.tasks import Ending, Place
 
 _TAKEN: Final[Mapping[str, Any]] = MappingProxyType(
     {"verdict": "changed", "status": TaskStatus.COMPLETED.value, "is_returned": False}
@@ -51,6 +53,59 @@ class Completions:
         self._database = database
         self._turns = turns
         self._next: dict[UUID, _Group] = {}
+        self._callers: Counter[UUID] = Counter()
+
+    @contextmanager
+    def caller(self, endings: Sequence[Ending]) -> Generator[None]:
+        """Count who reports a single task among the callers of its plan."""
+        plan_id = self._turns.plan_of(endings[0].task_id) if len(endings) == 1 else None
+        if plan_id is None:
+            yield
+            return
+        self._callers[plan_id] += 1
+        try:
+            yield
+        finally:
+            self._callers[plan_id] -= 1
+            if not self._callers[plan_id]:
+                del self._callers[plan_id]
+
+    def is_lone(self, endings: Sequence[Ending]) -> bool:
+        """Whether a holder reports a single task, and nobody else is at its plan now."""
+        if len(endings) > 1 or not endings[0].is_completion or endings[0].usage:
+            return False
+        plan_id = self._turns.plan_of(endings[0].task_id)
+        return (
+            plan_id is not None
+            and self._callers[plan_id] == 1
+            and plan_id not in self._next
+            and not self._turns.of(plan_id).locked()
+        )
+
+    async def complete_and_claim(
+        self,
+        loan: Loan,
+        endings: Sequence[Ending],
+        request: ClaimRequest,
+        *,
+        after: Place | None,
+        traceparent: str | None,
+    ) -> tuple[Ended, list[Row] | None]:
+        """Complete the task of a lone caller, and claim the next one in the same transaction.
+
+        Answers what `complete` does, and what was claimed; None if that wasn't looked for.
+        """
+        (ending,) = endings
+        plan_id = self._turns.plan_of(ending.task_id)
+        assert plan_id is not None
+        async with self._turns.of(plan_id):
+            row = await tasks.complete_and_claim(
+                await loan.connection(), ending, request, after=after, traceparent=traceparent
+            )
+        ended = _part(row, set[int](row["taken"] or ()), 0, 1)
+        if row["verdict"] != "changed" or row["had_to_wait"]:
+            return ended, None
+        return ended, [row] if row["id"] is not None else []
 
     async def complete(
         self, loan: Loan, endings: Sequence[Ending], *, is_written_later: bool

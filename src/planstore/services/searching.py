@@ -60,6 +60,10 @@ class Search:
         self._is_from_beginning = is_news or self._began_at >= self._slow_until
         return None if self._is_from_beginning else self._place
 
+    def forget(self) -> None:
+        """Take a beginning back: there was no search after it."""
+        self._hints = -1
+
     def end(self, rows: Sequence[Row]) -> None:
         """Note what was found, and how long that took."""
         now = time.monotonic()

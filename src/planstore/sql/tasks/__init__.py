@@ -5,8 +5,8 @@ from it where that can be counted in place, what it does to the plan (`planstore
 the events of both and the idempotency key, all at once; and answer a ``verdict``, so that a
 refusal costs no second round trip. What can't be counted in place is ``wide``: nothing is done,
 and the caller does it again in a transaction, with `planstore.sql.derivation` after it. `claim` and
-`renew` take task rows only. What happens most is done by functions in the database: `complete`, and
-claims of one task.
+`renew` take task rows only. What happens most is done by functions in the database: `complete`,
+claims of one task, and `complete_and_claim`, which calls both.
 """
 
 from typing import Final
@@ -15,10 +15,11 @@ from planstore.sql.tasks import deletion, dependencies
 from planstore.sql.tasks.approving import decide
 from planstore.sql.tasks.change import change
 from planstore.sql.tasks.claiming import CLAIMS_OF_ONE, Place, claim, held, seconds_to_next
-from planstore.sql.tasks.completing import COMPLETE, complete
+from planstore.sql.tasks.completing import COMPLETE, COMPLETED, complete
 from planstore.sql.tasks.creation import NewEdge, NewTask, create, expect_many
 from planstore.sql.tasks.deletion import delete
 from planstore.sql.tasks.ending import End, Ending, end, flush
+from planstore.sql.tasks.going_on import complete_and_claim
 from planstore.sql.tasks.leases import LONG_AGO, overdue, renew
 from planstore.sql.tasks.offering import offer
 from planstore.sql.tasks.packets import NEEDED, TRIED
@@ -31,6 +32,7 @@ ROUTINES: Final = (COMPLETE, NEEDED, TRIED, *CLAIMS_OF_ONE.values())
 """The functions that the statements call."""
 
 __all__ = [
+    "COMPLETED",
     "LONG_AGO",
     "ROUTINES",
     "End",
@@ -43,6 +45,7 @@ __all__ = [
     "change",
     "claim",
     "complete",
+    "complete_and_claim",
     "create",
     "decide",
     "delete",

@@ -276,11 +276,12 @@ CLAIMS_OF_ONE: Final = {
     for asked, search in _SEARCHES.items()
 }
 """By whether a plan, types and an agent are asked for."""
-_STATEMENTS_OF_ONE: Final = {
+CLAIM_ONE: Final = {
     asked: f"select {', '.join(_ONE)} from planstore.{each.name}"
     "($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)"
     for asked, each in CLAIMS_OF_ONE.items()
 }
+"""The statements that call them."""
 
 
 class Place(NamedTuple):
@@ -306,10 +307,26 @@ async def claim(
     ``plan_revision``, ``dependencies`` and ``previous_attempts`` (null where there are none), and
     ``counts_attempts``: whether the plan's budget limits how many runs may begin.
     """
-    statements = _STATEMENTS_OF_ONE if request.limit == 1 else _MANY
-    asked = (each is not None for each in (request.plan_id, request.task_types, request.agent_id))
+    statements = CLAIM_ONE if request.limit == 1 else _MANY
     return await conn.fetch(
-        statements[*asked],
+        statements[asked_by(request)], *parameters(request, after=after, traceparent=traceparent)
+    )
+
+
+def asked_by(request: ClaimRequest) -> tuple[bool, bool, bool]:
+    """Whether a plan, types and an agent are asked for."""
+    return (
+        request.plan_id is not None,
+        request.task_types is not None,
+        request.agent_id is not None,
+    )
+
+
+def parameters(
+    request: ClaimRequest, *, after: Place | None, traceparent: str | None
+) -> tuple[object, ...]:
+    """What a statement that claims is given; see `claim`."""
+    return (
         request.worker_id,
         request.lease_seconds,
         request.limit,

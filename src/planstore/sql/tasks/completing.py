@@ -38,7 +38,7 @@ _EVENT: Final = next(
 _SIGNATURE: Final = """
   task_ids uuid[], tokens bigint[], outputs json[], is_written_later boolean,
   out of_plan uuid, out verdict text, out taken integer[],
-  out unblocked uuid[], out unblocked_by integer[]
+  out unblocked uuid[], out unblocked_by integer[], out had_to_wait boolean
 """
 
 _UNFINISHED: Final = f"""(
@@ -60,6 +60,13 @@ _NEW_STATUS: Final = f"""case
     )
 }
   end"""
+
+_LOCKED_PLAN: Final = f"""select {PLAN_COUNTS}
+  into plan
+  from planstore.plans p
+  where p.id = (select t.plan_id from planstore.tasks t where t.id = task_ids[1])
+  for no key update"""
+"""The plan of the first task; how it is waited for is to be added."""
 
 _HELD: Final = f"""select
         s.plan_id, s.task_id, t.sequence_order, s.version, s.error is not null as had_error,
@@ -122,13 +129,13 @@ begin
   unblocked := '{{}}';
   unblocked_by := '{{}}';
 
-  select {PLAN_COUNTS}
-  into plan
-  from planstore.plans p
-  where p.id = (select t.plan_id from planstore.tasks t where t.id = task_ids[1])
-  for no key update;
-  if not found then
-    return;
+  {_LOCKED_PLAN} skip locked;
+  had_to_wait := not found;
+  if had_to_wait then
+    {_LOCKED_PLAN};
+    if not found then
+      return;
+    end if;
   end if;
   of_plan := plan.id;
 
@@ -352,10 +359,10 @@ end
 
 COMPLETE: Final = routine("complete_runs", _SIGNATURE, _BODY)
 
-_COMPLETE: Final = f"""
-select of_plan, verdict, taken, unblocked, unblocked_by
-from planstore.{COMPLETE.name}($1, $2, $3, $4)
-"""
+COMPLETED: Final = ("of_plan", "verdict", "taken", "unblocked", "unblocked_by", "had_to_wait")
+"""What it answers."""
+
+_COMPLETE: Final = f"select {', '.join(COMPLETED)} from planstore.{COMPLETE.name}($1, $2, $3, $4)"
 
 
 async def complete(
@@ -367,7 +374,8 @@ async def complete(
     any of them with the given token), or what `tasks.end` means by ``stale`` and ``wide``.
     ``of_plan``: the plan, if the first one is there. ``taken``: the places of those that were
     completed, 1 for the first; the others are unheld. ``unblocked``: the tasks whose turn has come,
-    with the places of those by which it has in ``unblocked_by``.
+    with the places of those by which it has in ``unblocked_by``. ``had_to_wait``: for somebody else
+    at the plan.
 
     ``is_written_later``: as in `tasks.end`.
     """
