@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final
 
 from pydantic_core import to_jsonable_python
 
@@ -16,10 +16,8 @@ from planstore.models.claim import (
     MAX_CLAIMS,
     PACKETS,
     ClaimRequest,
-    EndedTask,
     HeartbeatAnswer,
     RenewedClaim,
-    ResultsAnswer,
     WorkPacket,
 )
 from planstore.models.dependency import DependencyType
@@ -35,19 +33,17 @@ from planstore.sql import tasks
 from planstore.sql.tasks import End, Ending
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Hashable, Sequence
+    from collections.abc import Hashable, Sequence
     from uuid import UUID
 
     from planstore.db import Database
-    from planstore.errors import PlanStoreError
     from planstore.models.claim import Heartbeat
     from planstore.models.idempotency import RequestKey
     from planstore.services.following import Ended
     from planstore.services.once import Writes
+    from planstore.services.reports import Report, T
     from planstore.services.wakeups import Wakeups
-    from planstore.sql.connection import Connection, Row
-
-T = TypeVar("T", EndedTask, ResultsAnswer)
+    from planstore.sql.connection import Connection, Row, RowLike
 
 _EXPIRED_AT_ONCE: Final = 100
 """How many ended leases are taken back by one statement."""
@@ -57,7 +53,7 @@ _LOOK_EVERY: Final = 1.0
 
 _PACKET: Final = Trusted(WorkPacket)
 
-_NOT_IN_PACKET: Final = ("was_ready_at", "counts_attempts", *tasks.COMPLETED)
+_NOT_IN_PACKET: Final = ("was_ready_at", "counts_attempts")
 """What a claim answers beside the work packet."""
 
 _SWEEP_EVERY: Final = 1.0
@@ -121,7 +117,7 @@ class Claims:
                 return handed.packets
 
     async def _claim_on(
-        self, conn: Connection, request: ClaimRequest, *, found: list[Row] | None = None
+        self, conn: Connection, request: ClaimRequest, *, found: Sequence[RowLike] | None = None
     ) -> list[WorkPacket]:
         """Claim what is there; looks further where all that was found can't be handed out.
 
@@ -156,7 +152,7 @@ class Claims:
             await self.sweep()
 
     async def _hand_out(
-        self, conn: Connection, request: ClaimRequest, *, found: list[Row] | None = None
+        self, conn: Connection, request: ClaimRequest, *, found: Sequence[RowLike] | None = None
     ) -> _Handed:
         """Claim tasks; those whose input can't be filled in are to fail."""
         handed = _Handed()
@@ -258,42 +254,25 @@ class Claims:
         if ended.unblocked or any(row["is_returned"] for row in ended.rows):
             self._wakeups.hint()
 
-    async def report(
-        self,
-        endings: Sequence[Ending],
-        claim_next: ClaimRequest | None,
-        *,
-        key: RequestKey | None,
-        refusal: Callable[[Ended], PlanStoreError | None],
-        answer: Callable[[Connection, Ended, list[WorkPacket]], Awaitable[T]],
-        replay: Callable[[Any], T],
-    ) -> T:
-        """End runs and hand out the next tasks; answers what ``answer`` makes of it.
+    async def report(self, report: Report[T]) -> T:
+        """End runs and hand out the next tasks; answers what the report makes of it.
 
-        Where there is a ``refusal`` it is raised, once what it is about has been kept, and nothing
-        is handed out. With a key nobody waits for work: what is kept under it was there at once.
+        Where it is refused that is raised, once what it is about has been kept, and nothing is
+        handed out. With a key nobody waits for work: what is kept under it was there at once.
         """
-        if key is not None:
+        if report.key is not None:
+            key = report.key
             return await self._writes.do(
-                lambda: self._report_with_key(endings, claim_next, key, refusal, answer),
-                key=key,
-                replay=replay,
+                lambda: self._report_with_key(report, key), key=key, replay=report.replay
             )
-        made = await self._writes.do(
-            lambda: self._report(endings, claim_next, refusal, answer), key=None, replay=replay
-        )
+        made = await self._writes.do(lambda: self._report(report), key=None, replay=report.replay)
+        claim_next = report.claim_next
         if not made.tasks and claim_next is not None and claim_next.wait_seconds:
             packets = await self.claim(claim_next, key=None)
             made = made.model_copy(update={"tasks": packets})
         return made
 
-    async def _report(
-        self,
-        endings: Sequence[Ending],
-        claim_next: ClaimRequest | None,
-        refusal: Callable[[Ended], PlanStoreError | None],
-        answer: Callable[[Connection, Ended, list[WorkPacket]], Awaitable[T]],
-    ) -> T:
+    async def _report(self, report: Report[T]) -> T:
         """End runs, and claim what is there; a claim's commit writes the end's as well.
 
         Where they are two transactions, the log has an order: once the later commit is on the disk,
@@ -301,13 +280,14 @@ class Claims:
         They share a connection, for a server that was killed between the two comes back without
         the first.
         """
+        claim_next = report.claim_next
         if claim_next is not None:
             await self._take_over()
         async with Loan(self._database) as loan:
-            with self._completions.caller(endings):
-                ended, found = await self._end_and_find(loan, endings, claim_next)
+            with self._completions.caller(report.endings):
+                ended, found = await self._end_and_find(loan, report)
                 conn = await loan.connection()
-                error = refusal(ended)
+                error = report.refusal(ended)
                 packets: list[WorkPacket] = []
                 if claim_next is not None:
                     if error is None:
@@ -316,22 +296,28 @@ class Claims:
                         await tasks.flush(conn)
             if error is not None:
                 raise error
-            return await answer(conn, ended, packets)
+            return await report.answer(conn, ended, packets)
 
     async def _end_and_find(
-        self, loan: Loan, endings: Sequence[Ending], claim_next: ClaimRequest | None
-    ) -> tuple[Ended, list[Row] | None]:
+        self, loan: Loan, report: Report[T]
+    ) -> tuple[Ended, Sequence[RowLike] | None]:
         """End runs, and claim the next task in the same transaction where that is nobody's loss.
 
         Answers what was claimed too; None if that is still to be done.
         """
+        endings, claim_next = report.endings, report.claim_next
         if claim_next is None or claim_next.limit > 1 or not self._completions.is_lone(endings):
             is_written_later = claim_next is not None
             return await self._end(loan, endings, is_written_later=is_written_later), None
         search = self._searches.of(_shape(claim_next))
         after = search.begin(self._wakeups.hints)
         ended, found = await self._completions.complete_and_claim(
-            loan, endings, claim_next, after=after, traceparent=tracing.traceparent()
+            loan,
+            endings,
+            claim_next,
+            is_whole=report.is_whole,
+            after=after,
+            traceparent=tracing.traceparent(),
         )
         if not found and after is not None:
             found = None  # there may be something before that place
@@ -342,24 +328,17 @@ class Claims:
         await self._complete_rest(loan, ended, endings)
         return ended, found
 
-    async def _report_with_key(
-        self,
-        endings: Sequence[Ending],
-        claim_next: ClaimRequest | None,
-        key: RequestKey,
-        refusal: Callable[[Ended], PlanStoreError | None],
-        answer: Callable[[Connection, Ended, list[WorkPacket]], Awaitable[T]],
-    ) -> T:
+    async def _report_with_key(self, report: Report[T], key: RequestKey) -> T:
         async with (
-            self._turns.at(each.task_id for each in endings),
+            self._turns.at(each.task_id for each in report.endings),
             self._database.transaction() as conn,
         ):
-            ended = await spending.end_runs(conn, endings)
-            error = refusal(ended)
+            ended = await spending.end_runs(conn, report.endings)
+            error = report.refusal(ended)
             handed = _Handed()
-            if error is None and claim_next is not None:
-                handed = await self._hand_out(conn, claim_next)
-            made = await answer(conn, ended, handed.packets) if error is None else None
+            if error is None and report.claim_next is not None:
+                handed = await self._hand_out(conn, report.claim_next)
+            made = await report.answer(conn, ended, handed.packets) if error is None else None
             if made is not None:
                 await keys.keep(conn, key, to_jsonable_python(made))
         self.announce(ended)
@@ -420,7 +399,7 @@ async def _end_locked(conn: Connection, endings: Sequence[Ending]) -> Ended:
 
 
 async def _resolved(
-    conn: Connection, row: Row, needed: Sequence[dict[str, Any]]
+    conn: Connection, row: RowLike, needed: Sequence[dict[str, Any]]
 ) -> dict[str, Any] | None:
     """Return the task's input with its bindings filled in.
 
@@ -441,7 +420,7 @@ async def _resolved(
     return bound(given, outputs, max_bytes=MAX_BOUND_INPUT)
 
 
-def _binding_error(row: Row, error: Unbound) -> Ending:
+def _binding_error(row: RowLike, error: Unbound) -> Ending:
     report = {
         "code": "binding_error",
         "message": str(error),
@@ -451,7 +430,7 @@ def _binding_error(row: Row, error: Unbound) -> Ending:
 
 
 def _packet(
-    row: Row, needed: Sequence[dict[str, Any]], resolved: dict[str, Any] | None
+    row: RowLike, needed: Sequence[dict[str, Any]], resolved: dict[str, Any] | None
 ) -> WorkPacket:
     packet = dict(row)
     for name in _NOT_IN_PACKET:

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from planstore.db import Database
     from planstore.models.claim import ClaimRequest
     from planstore.services.turns import Turns
-    from planstore.sql.connection import Connection, Row
+    from planstore.sql.connection import Connection, Row, RowLike
     from planstore.sql.tasks import Ending, Place
 
 _TAKEN: Final[Mapping[str, Any]] = MappingProxyType(
@@ -88,24 +88,32 @@ class Completions:
         endings: Sequence[Ending],
         request: ClaimRequest,
         *,
+        is_whole: bool,
         after: Place | None,
         traceparent: str | None,
-    ) -> tuple[Ended, list[Row] | None]:
+    ) -> tuple[Ended, Sequence[RowLike] | None]:
         """Complete the task of a lone caller, and claim the next one in the same transaction.
 
-        Answers what `complete` does, and what was claimed; None if that wasn't looked for.
+        Answers what `complete` does, with the task if that is to be whole; and what was claimed,
+        None if that wasn't looked for.
         """
         (ending,) = endings
         plan_id = self._turns.plan_of(ending.task_id)
         assert plan_id is not None
         async with self._turns.of(plan_id):
-            row = await tasks.complete_and_claim(
-                await loan.connection(), ending, request, after=after, traceparent=traceparent
+            went_on = await tasks.complete_and_claim(
+                await loan.connection(),
+                ending,
+                request,
+                is_whole=is_whole,
+                after=after,
+                traceparent=traceparent,
             )
+        row = went_on.completed
         ended = _part(row, set[int](row["taken"] or ()), 0, 1)
-        if row["verdict"] != "changed" or row["had_to_wait"]:
-            return ended, None
-        return ended, [row] if row["id"] is not None else []
+        ended.task = went_on.task or None
+        is_found = row["verdict"] == "changed" and not row["had_to_wait"]
+        return ended, went_on.claimed if is_found else None
 
     async def complete(
         self, loan: Loan, endings: Sequence[Ending], *, is_written_later: bool
@@ -243,7 +251,7 @@ async def _complete(
     return _part(row, set[int](row["taken"] or ()), 0, len(endings))
 
 
-def _part(row: Row, taken: set[int], start: int, count: int) -> Ended:
+def _part(row: RowLike, taken: set[int], start: int, count: int) -> Ended:
     """What became of ``count`` tasks from ``start`` on."""
     verdict = row["verdict"]
     left = _UNHELD if verdict == "changed" else {"verdict": verdict}

@@ -35,6 +35,8 @@ class Ended:
     has ``verdict``, ``status`` and ``is_returned`` alone."""
     unblocked: list[UUID] = field(default_factory=list["UUID"])
     """The tasks whose turn has come by it."""
+    task: dict[str, Any] | None = None
+    """The fields of the only task, where they were read together with it."""
 
     async def redo(
         self,

@@ -20,7 +20,7 @@ from planstore.sql.tasks import LONG_AGO, Place
 if TYPE_CHECKING:
     from collections.abc import Hashable, Sequence
 
-    from planstore.sql.connection import Row
+    from planstore.sql.connection import RowLike
 
 _SLOW: Final = 0.02
 """Seconds, beyond those that the tasks themselves take, from which a search is slow …"""
@@ -64,7 +64,7 @@ class Search:
         """Take a beginning back: there was no search after it."""
         self._hints = -1
 
-    def end(self, rows: Sequence[Row]) -> None:
+    def end(self, rows: Sequence[RowLike]) -> None:
         """Note what was found, and how long that took."""
         now = time.monotonic()
         if rows:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from planstore.models.claim import (
     Completion,
@@ -15,7 +15,10 @@ from planstore.models.claim import (
     TakenResult,
     WorkPacket,
 )
+from planstore.models.task import Task
+from planstore.models.trusted import Trusted
 from planstore.services import refusals
+from planstore.services.reports import Report
 from planstore.services.store.core import Core
 from planstore.sql import tasks
 from planstore.sql.tasks import End, Ending
@@ -29,6 +32,8 @@ if TYPE_CHECKING:
     from planstore.models.usage import UsageReport
     from planstore.services.following import Ended
     from planstore.sql.connection import Connection, RowLike
+
+_ENDED: Final = Trusted(EndedTask)
 
 
 class Runs(Core):
@@ -151,18 +156,22 @@ class Runs(Core):
             return None if is_done else refusals.of_ending(ended.rows[0], ending)
 
         async def answer(conn: Connection, ended: Ended, packets: list[WorkPacket]) -> EndedTask:
-            row = await tasks.get(conn, ending.task_id)
+            row = ended.task or await tasks.get(conn, ending.task_id)
             if row is None:
                 raise refusals.no_task(ending.task_id)  # it ended, and was deleted since
-            return EndedTask.model_validate({**row, "unblocked": ended.unblocked, "tasks": packets})
+            fields = {name: row[name] for name in Task.model_fields}
+            return _ENDED.of_row({**fields, "unblocked": ended.unblocked, "tasks": packets})
 
         return await self._claims.report(
-            [replace(ending, key=key)],
-            request.claim_next,
-            key=key,
-            refusal=refusal,
-            answer=answer,
-            replay=EndedTask.model_validate,
+            Report(
+                [replace(ending, key=key)],
+                request.claim_next,
+                key,
+                refusal=refusal,
+                answer=answer,
+                replay=EndedTask.model_validate,
+                is_whole=True,
+            )
         )
 
     async def complete_tasks(
@@ -189,12 +198,14 @@ class Runs(Core):
             )
 
         return await self._claims.report(
-            endings,
-            results.claim_next,
-            key=idempotency and idempotency.of("complete_tasks", results),
-            refusal=lambda _: None,
-            answer=answer,
-            replay=ResultsAnswer.model_validate,
+            Report(
+                endings,
+                results.claim_next,
+                idempotency and idempotency.of("complete_tasks", results),
+                refusal=lambda _: None,
+                answer=answer,
+                replay=ResultsAnswer.model_validate,
+            )
         )
 
     async def sweep(self) -> int:

@@ -15,7 +15,7 @@ from planstore.sql.tasks import deletion, dependencies
 from planstore.sql.tasks.approving import decide
 from planstore.sql.tasks.change import change
 from planstore.sql.tasks.claiming import CLAIMS_OF_ONE, Place, claim, held, seconds_to_next
-from planstore.sql.tasks.completing import COMPLETE, COMPLETED, complete
+from planstore.sql.tasks.completing import COMPLETE, complete
 from planstore.sql.tasks.creation import NewEdge, NewTask, create, expect_many
 from planstore.sql.tasks.deletion import delete
 from planstore.sql.tasks.ending import End, Ending, end, flush
@@ -23,16 +23,15 @@ from planstore.sql.tasks.going_on import complete_and_claim
 from planstore.sql.tasks.leases import LONG_AGO, overdue, renew
 from planstore.sql.tasks.offering import offer
 from planstore.sql.tasks.packets import NEEDED, TRIED
-from planstore.sql.tasks.reading import attempts, get, many, statuses
+from planstore.sql.tasks.reading import GET, attempts, get, many, statuses
 from planstore.sql.tasks.resetting import failed, reset
 from planstore.sql.tasks.restoring import Restored, restore
 from planstore.sql.tasks.rewriting import differing, renumber, rewrite
 
-ROUTINES: Final = (COMPLETE, NEEDED, TRIED, *CLAIMS_OF_ONE.values())
+ROUTINES: Final = (COMPLETE, GET, NEEDED, TRIED, *CLAIMS_OF_ONE.values())
 """The functions that the statements call."""
 
 __all__ = [
-    "COMPLETED",
     "LONG_AGO",
     "ROUTINES",
     "End",

@@ -14,7 +14,7 @@ from uuid import UUID
 from planstore.models.claim import WorkPacket
 from planstore.sql.fragments import TASK_RUNNING
 from planstore.sql.routines import Routine, routine
-from planstore.sql.tasks.columns import OF_STATE, OF_TASK, TASK
+from planstore.sql.tasks.columns import TASK, TYPES
 from planstore.sql.tasks.packets import packet
 
 if TYPE_CHECKING:
@@ -127,7 +127,7 @@ _CHANGE: Final = f"""
     ended_at = null"""
 """What becomes of a state ``s``, of the task ``t``, that was picked as ``k``."""
 
-_CLAIMED: Final = f"""
+_RETURNED: Final = f"""
     {TASK}, s.needs, s.fencing_token, s.lease_expires_at, p.revision as plan_revision,
     k.ready_at as was_ready_at, p.budget ->> 'max_attempts' is not null as counts_attempts"""
 
@@ -191,7 +191,7 @@ claimed as (
   join planstore.plans p on p.id = k.plan_id
   where s.plan_id = k.plan_id
     and s.task_id = k.task_id
-  returning {_CLAIMED}
+  returning {_RETURNED}
 ),
 recorded as (
   {_RECORDED}
@@ -203,10 +203,11 @@ order by c.priority desc, c.was_ready_at, c.id
 """
 
 
-_ONE_OF_STATE: Final = (*OF_STATE, "fencing_token", "lease_expires_at", "was_ready_at")
 _TYPES: Final = {
-    **{name: f"planstore.tasks.{name}%type" for name in OF_TASK},
-    **{name: f"planstore.task_states.{name}%type" for name in _ONE_OF_STATE},
+    **TYPES,
+    "fencing_token": "bigint",
+    "lease_expires_at": "timestamptz",
+    "was_ready_at": "timestamptz",
     "plan_revision": "planstore.plans.revision%type",
     "resolved_input": "json",
     "dependencies": "json",
@@ -214,7 +215,7 @@ _TYPES: Final = {
     "traceparent": "text",
     "counts_attempts": "boolean",
 }
-_ONE: Final = (*WorkPacket.model_fields, "was_ready_at", "counts_attempts")
+CLAIMED: Final = (*WorkPacket.model_fields, "was_ready_at", "counts_attempts")
 """What is answered of one task, in this order."""
 
 
@@ -226,7 +227,7 @@ def _claim_one(search: _Search, *, shape: str) -> Routine:
   worker text, lease double precision, at_most integer, of_plan uuid, of_types text[],
   of_agent uuid, after_priority smallint, after_time timestamptz, after_task uuid, trace text
 """,
-        returns=f"table ({', '.join(f'{name} {_TYPES[name]}' for name in _ONE)})",
+        returns=f"table ({', '.join(f'{name} {_TYPES[name]}' for name in CLAIMED)})",
         body=f"""
 declare
   l record;
@@ -251,7 +252,7 @@ begin
     where t.id = k.task_id
       and s.plan_id = k.plan_id
       and s.task_id = k.task_id
-    returning {_CLAIMED}
+    returning {_RETURNED}
   ),
   recorded as ({_RECORDED})
   select {_answer(by_calls=True)}
@@ -277,7 +278,7 @@ CLAIMS_OF_ONE: Final = {
 }
 """By whether a plan, types and an agent are asked for."""
 CLAIM_ONE: Final = {
-    asked: f"select {', '.join(_ONE)} from planstore.{each.name}"
+    asked: f"select {', '.join(CLAIMED)} from planstore.{each.name}"
     "($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)"
     for asked, each in CLAIMS_OF_ONE.items()
 }

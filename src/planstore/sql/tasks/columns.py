@@ -21,6 +21,12 @@ OF_STATE: Final = (
 ALL: Final = tuple(Task.model_fields)
 """In the order in which they are shown."""
 
+TYPES: Final = {
+    **{name: f"planstore.tasks.{name}%type" for name in OF_TASK},
+    **{name: f"planstore.task_states.{name}%type" for name in OF_STATE},
+}
+"""As a function of the database declares what it answers."""
+
 TASK: Final = f"{columns(OF_TASK, of='t')}, {columns(OF_STATE, of='s')}"
 TASKS: Final = """planstore.tasks t
 join planstore.task_states s on s.plan_id = t.plan_id and s.task_id = t.id"""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from planstore.sql.tasks.columns import TASK, TASKS
+from planstore.sql.routines import routine
+from planstore.sql.tasks.columns import OF_STATE, OF_TASK, TASK, TASKS, TYPES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,6 +18,14 @@ select {TASK}
 from {TASKS}
 where t.id = $1
 """
+
+GET: Final = routine(
+    "get_task",
+    "of_task uuid",
+    f"begin return query {_GET}; end",
+    returns=f"table ({', '.join(f'{name} {TYPES[name]}' for name in (*OF_TASK, *OF_STATE))})",
+)
+"""The same for a statement that has changed the task."""
 
 
 async def get(conn: Connection, task_id: UUID) -> Row | None:
