@@ -69,6 +69,11 @@ What is as it is for most tasks is left out (`NewTask.row`), and an array in whi
 is empty: each entry takes time.
 """
 
+_NEW_OF_ONE: Final = tuple((name, "text[]" if name == "labels" else kind) for name, kind in _NEW)
+"""The same of one task. An array can't hold lists of different lengths, so there they are JSON."""
+
+_LABELS: Final = [name for name, _ in _NEW].index("labels")
+
 _PLACES: Final = _NEW[:4]
 
 _KEYS: Final = (
@@ -229,7 +234,6 @@ _MANY: Final = _Parts(
   ) a on a.id = p.id""",
     new=f"""{rows_of(_NEW, first=1)} with ordinality as g ({names_of(_NEW)}, position)
   join judged p on p.id = {_PLAN_ID}""",
-    # An array can't hold lists of different lengths, so they are given as JSON.
     labels="array(select json_array_elements_text(g.labels::json))",
     due="""join (
     select
@@ -258,9 +262,9 @@ _ONE: Final = _Parts(
       from (select {given(_PLACES, first=1)}) g
     ) o
   ) a""",
-    new=f"""(select {given(_NEW, first=1)}, 1 as position) g
+    new=f"""(select {given(_NEW_OF_ONE, first=1)}, 1 as position) g
   cross join judged p""",
-    labels="array(select json_array_elements_text(g.labels::json))",
+    labels="g.labels",
     due="cross join standing n",
     ids="""select array[n.id]
   from standing n""",
@@ -484,7 +488,7 @@ class NewTask(NamedTuple):
             *(task.name, task.agent_id, task.description, task.task_type),
             _json(task.input_data) if task.input_data != {} else None,
             _json(task.metadata) if task.metadata else None,
-            _json(task.labels) if task.labels else None,
+            task.labels or None,
             task.parallel_group,
             task.priority or None,
             task.not_before,
@@ -529,6 +533,7 @@ def _arrays(rows: Iterable[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
 
 def _arrays_of(new: Sequence[NewTask]) -> list[tuple[Any, ...]]:
     arrays = _arrays(each.row for each in new)
+    arrays[_LABELS] = tuple(labels and _json(labels) for labels in arrays[_LABELS])
     if arrays[1].count(new[0].plan_id) == len(new):
         arrays[1] = (new[0].plan_id,)
     return arrays
