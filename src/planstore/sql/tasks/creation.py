@@ -1,7 +1,8 @@
 """Adding tasks to their plans, any number of them, to any plans.
 
 All tasks of a plan are new in one way, so what becomes of the plan is known from its row alone, and
-of each task from what was given: nothing is read back of what is written.
+of each task from what was given: nothing is read back of what is written. One task has a statement
+of its own, made of the same pieces.
 """
 
 from __future__ import annotations
@@ -251,8 +252,8 @@ _MANY: Final = _Parts(
   join standing n on n.position = k.position""",
 )
 
-# To unpack arrays, to join what comes of them and to add it up is a third of what PostgreSQL does
-# for one task, and no less where there is nothing to add up.
+# For one task, a third of what PostgreSQL does is to unpack arrays, to join what comes of them and to
+# add it up. A function that goes step by step gains nothing beside this: all steps are taken.
 _ONE: Final = _Parts(
     of_plans="p.id = $2::uuid",
     adding=f"""cross join lateral (
@@ -574,22 +575,22 @@ async def create(
     call again with it locked before. ``wide``: nothing was done for it, since what follows takes
     more than counting.
     """
-    judging = is_locked, is_derived_after, are_apart
+    terms = is_locked, is_derived_after, are_apart
     if len(new) == 1 and not edges:
         (one,) = new
         rows = await conn.fetch(
             _OF_ONE[one.key is not None, is_waiting],
             *one.row,
-            *judging,
+            *terms,
             *(one.key.row if one.key else ()),
         )
     else:
-        with_keys = any(each.key for each in new)
+        optional = _optional(new, edges)
         rows = await conn.fetch(
-            _OF_MANY[bool(edges), with_keys, is_waiting],
+            _OF_MANY[bool(edges), bool(optional and not edges), is_waiting],
             *_arrays_of(new),
-            *judging,
-            *_optional(new, edges),
+            *terms,
+            *optional,
         )
     return {row["plan_id"]: row for row in rows}
 
