@@ -252,8 +252,8 @@ _MANY: Final = _Parts(
   join standing n on n.position = k.position""",
 )
 
-# For one task, a third of what PostgreSQL does is to unpack arrays, to join what comes of them and to
-# add it up. A function that goes step by step gains nothing beside this: all steps are taken.
+# For one task, a third of what PostgreSQL does is to unpack arrays, to join what comes of them and
+# to add it up. A function that goes step by step gains nothing beside this: all steps are taken.
 _ONE: Final = _Parts(
     of_plans="p.id = $2::uuid",
     adding=f"""cross join lateral (
