@@ -98,7 +98,8 @@ CLAIMS: Final[dict[str, Callable[[Connection], Awaitable[Any]]]] = {
     for plan, types, agent in product((False, True), repeat=3)
 }
 
-_NEW: Final = new_tasks(uuid4(), [TaskDraft(description="do it")])
+_NEW: Final = new_tasks(uuid4(), [TaskDraft(description="do it")] * 2)
+_ONE: Final = _NEW[:1]
 _EDGE: Final = NewEdge(
     _NEW[0].plan_id, _NEW[0].id, uuid4(), Condition.SUCCESS, DependencyType.BLOCKING
 )
@@ -109,8 +110,11 @@ _BEAT: Final = HeartbeatClaim(task_id=uuid4(), fencing_token=1)
 OTHERS: Final[dict[str, Callable[[Connection], Awaitable[Any]]]] = {
     "create": lambda conn: tasks.create(conn, _NEW),
     "create with dependencies": lambda conn: tasks.create(conn, _NEW, [_EDGE], is_locked=True),
-    "create with keys": lambda conn: tasks.create(conn, [_NEW[0]._replace(key=_KEY)]),
+    "create with keys": lambda conn: tasks.create(conn, [_NEW[0]._replace(key=_KEY), _NEW[1]]),
     "create where free": lambda conn: tasks.create(conn, _NEW, is_waiting=False),
+    "create one": lambda conn: tasks.create(conn, _ONE),
+    "create one with a key": lambda conn: tasks.create(conn, [_NEW[0]._replace(key=_KEY)]),
+    "create one where free": lambda conn: tasks.create(conn, _ONE, is_waiting=False),
     "end": lambda conn: tasks.end(conn, [_COMPLETION]),
     "change": lambda conn: tasks.change(
         conn, uuid4(), {"status": "running"}, expected_version=None, token=None, key=None

@@ -1,12 +1,14 @@
 """Adding tasks to their plans, any number of them, to any plans.
 
 All tasks of a plan are new in one way, so what becomes of the plan is known from its row alone, and
-of each task from what was given: nothing is read back of what is written.
+of each task from what was given: nothing is read back of what is written. One task has a statement
+of its own, made of the same pieces.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import product
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from pydantic_core import to_json
@@ -24,6 +26,7 @@ from planstore.sql.fragments import (
     TASK_PENDING,
     columns,
     event_of,
+    given,
     is_dead,
     names_of,
     rows_of,
@@ -67,6 +70,11 @@ What is as it is for most tasks is left out (`NewTask.row`), and an array in whi
 is empty: each entry takes time.
 """
 
+_NEW_OF_ONE: Final = tuple((name, "text[]" if name == "labels" else kind) for name, kind in _NEW)
+"""The same of one task. An array can't hold lists of different lengths, so there they are JSON."""
+
+_LABELS: Final = [name for name, _ in _NEW].index("labels")
+
 _PLACES: Final = _NEW[:4]
 
 _KEYS: Final = (
@@ -98,6 +106,13 @@ _PLAN_ID: Final = "coalesce(g.plan_id, ($2::uuid[])[1])"
 _ORDER: Final = f"""least(
       greatest(p.last_order + g.after_last, g.at_least), {MAX_ORDER}
     )::int"""
+
+_OF_PLAN: Final = (
+    *("id", "status", "is_sequential", "reopened", "revision", "version", "current_step"),
+    *("computed_step", "last_order", "task_count", "unfinished_tasks", "live_tasks"),
+    *("offered_tasks", "gate_order", "gate_unfinished"),
+)
+"""What the plan's own change is made of."""
 
 _AS_GIVEN: Final = (
     *("id", "name", "agent_id", "description", "task_type", "parallel_group", "not_before"),
@@ -186,18 +201,93 @@ linked as (
   join judged p on p.id = e.plan_id and p.is_done
 )"""
 
-_KEPT: Final = f""",
+
+class _Parts(NamedTuple):
+    """What is said of one task otherwise than of any number."""
+
+    of_plans: str
+    """Which plans are locked."""
+    adding: str
+    """How many ``tasks`` a plan ``p`` gets, from which order to which, as ``a``."""
+    new: str
+    """What is given of each task, as ``g``, with its plan ``p`` of ``judged``."""
+    labels: str
+    due: str
+    """What the new tasks of a plan ``p`` count for together, as ``n``."""
+    ids: str
+    """The ids of the tasks, if any were added."""
+    keys: str
+    """The key of each task's request, as ``k``, with the task ``n`` of ``standing``."""
+
+
+_MANY: Final = _Parts(
+    of_plans="""p.id = any ($2::uuid[])
+  order by p.id""",
+    adding=f"""join (
+    select
+      p.id,
+      count(*)::int as tasks,
+      min({_ORDER}) as lowest_order,
+      max({_ORDER}) as highest_order
+    from {rows_of(_PLACES, first=1)} as g ({names_of(_PLACES)})
+    join plan p on p.id = {_PLAN_ID}
+    group by p.id
+  ) a on a.id = p.id""",
+    new=f"""{rows_of(_NEW, first=1)} with ordinality as g ({names_of(_NEW)}, position)
+  join judged p on p.id = {_PLAN_ID}""",
+    labels="array(select json_array_elements_text(g.labels::json))",
+    due="""join (
+    select
+      n.plan_id,
+      sum(n.due)::int as due,
+      sum(n.awaiting)::int as awaiting,
+      sum(n.at_gate)::int as at_gate
+    from standing n
+    group by n.plan_id
+  ) n on n.plan_id = p.id""",
+    ids="""select array_agg(n.id)
+  from standing n
+  having count(*) > 0""",
+    keys=f"""{rows_of(_KEYS, first=_NEXT)} with ordinality as k ({names_of(_KEYS)}, position)
+  join standing n on n.position = k.position""",
+)
+
+# For one task, a third of what PostgreSQL does is to unpack arrays, to join what comes of them and
+# to add it up. A function that goes step by step gains nothing beside this: all steps are taken.
+_ONE: Final = _Parts(
+    of_plans="p.id = $2::uuid",
+    adding=f"""cross join lateral (
+    select 1 as tasks, o.sequence_order as lowest_order, o.sequence_order as highest_order
+    from (
+      select {_ORDER} as sequence_order
+      from (select {given(_PLACES, first=1)}) g
+    ) o
+  ) a""",
+    new=f"""(select {given(_NEW_OF_ONE, first=1)}, 1 as position) g
+  cross join judged p""",
+    labels="g.labels",
+    due="cross join standing n",
+    ids="""select array[n.id]
+  from standing n""",
+    keys=f"""(select {given(_KEYS, first=_NEXT)}) k
+  cross join standing n""",
+)
+
+
+def _kept(keys: str) -> str:
+    return f""",
 kept as (
   insert into planstore.idempotency_keys (scope, key, fingerprint, response)
   select k.scope, k.key, k.fingerprint, row_to_json(t)
-  from {rows_of(_KEYS, first=_NEXT)} with ordinality as k ({names_of(_KEYS)}, position)
-  join standing n on n.position = k.position
+  from {keys}
   cross join lateral (select {_WHOLE}) t
   where k.scope is not null
 )"""
 
 
-def _create(*, with_edges: bool, with_keys: bool, is_waiting: bool) -> str:
+def _create(
+    parts: _Parts, *, is_waiting: bool, with_edges: bool = False, with_keys: bool = False
+) -> str:
     """The statement; with what it takes for dependencies, and for keys, where there are some."""
     if with_edges:
         needs, unmet = "coalesce(w.needs, 0)", "coalesce(w.unmet, 0) + o.requires_approval::int"
@@ -212,13 +302,12 @@ def _create(*, with_edges: bool, with_keys: bool, is_waiting: bool) -> str:
 with plan as materialized (
   select {PLAN_COUNTS}
   from planstore.plans p
-  where p.id = any ($2::uuid[])
-  order by p.id
+  where {parts.of_plans}
   for no key update of p{"" if is_waiting else " skip locked"}
 ),{_NEEDED if with_edges else ""}
 judged as materialized (
   select
-    p.*,
+    {columns(_OF_PLAN, of="p")},
     a.tasks,
     a.highest_order,
     f.new_gate_order,
@@ -236,16 +325,7 @@ judged as materialized (
       {_DERIVED_AFTER} or not f.is_wide and ({_LOCKED} or not p.is_limited)
     ) as is_done
   from plan p
-  join (
-    select
-      p.id,
-      count(*)::int as tasks,
-      min({_ORDER}) as lowest_order,
-      max({_ORDER}) as highest_order
-    from {rows_of(_PLACES, first=1)} as g ({names_of(_PLACES)})
-    join plan p on p.id = {_PLAN_ID}
-    group by p.id
-  ) a on a.id = p.id
+  {parts.adding}
   cross join lateral (
     select
       least(a.lowest_order, p.gate_order) as new_gate_order,
@@ -258,8 +338,10 @@ judged as materialized (
 standing as materialized (
   select
     g.position, p.id as plan_id, o.sequence_order, o.requires_approval,
-    o.sequence_order = p.new_gate_order as is_at_gate,
     d.due_at, case when p.is_offering then d.due_at end as ready_at,
+    (d.due_at is not null)::int as due,
+    o.requires_approval::int as awaiting,
+    (o.sequence_order = p.new_gate_order)::int as at_gate,
     {needs} as needs, u.unmet, {"w.depends_on," if with_edges else ""}
     case when u.unmet > 0 then {TASK_BLOCKED} else {TASK_PENDING} end as status,
     case when o.requires_approval then {IS_UNAPPROVED} when u.unmet > 0 then {IS_UNMET} end
@@ -273,14 +355,9 @@ standing as materialized (
       when g.input_data <> 'null' then g.input_data::json
     end as input_data,
     coalesce(g.metadata, '{{}}')::json as metadata,
-    -- An array can't hold lists of different lengths, so they are given as JSON.
-    case
-      when g.labels is null then '{{}}'
-      else array(select json_array_elements_text(g.labels::json))
-    end as labels,
+    case when g.labels is null then '{{}}' else {parts.labels} end as labels,
     g.retry_policy::json as retry_policy
-  from {rows_of(_NEW, first=1)} with ordinality as g ({names_of(_NEW)}, position)
-  join judged p on p.id = {_PLAN_ID}
+  from {parts.new}
   {"left join needed w on w.task_id = g.id" if with_edges else ""}
   cross join lateral (
     select {_ORDER} as sequence_order, coalesce(g.requires_approval, false) as requires_approval
@@ -307,15 +384,7 @@ revised as materialized (
     n.at_gate + case when p.new_gate_order = p.gate_order then p.gate_unfinished else 0 end
       as new_at_gate
   from judged p
-  join (
-    select
-      n.plan_id,
-      count(n.due_at)::int as due,
-      (count(*) filter (where n.requires_approval))::int as awaiting,
-      (count(*) filter (where n.is_at_gate))::int as at_gate
-    from standing n
-    group by n.plan_id
-  ) n on n.plan_id = p.id
+  {parts.due}
   where not {_DERIVED_AFTER}
 ),
 planned as (
@@ -351,9 +420,7 @@ stated as (
 ),
 worded as (
   insert into planstore.task_words_due (task_ids)
-  select array_agg(n.id)
-  from standing n
-  having count(*) > 0
+  {parts.ids}
 ),
 recorded as (
   insert into planstore.events
@@ -375,7 +442,7 @@ recorded as (
     ),
     json_build_object('revision', r.new_revision)
   from revised r
-){_LINKED if with_edges else ""}{_KEPT if with_keys else ""}
+){_LINKED if with_edges else ""}{_kept(parts.keys) if with_keys else ""}
 select
   p.id as plan_id, p.verdict, p.last_order, now() as created_at,
   {_BLOCKED if with_edges else "null::bigint[]"} as blocked
@@ -383,12 +450,16 @@ from judged p
 """
 
 
-_STATEMENTS: Final = {
+_OF_MANY: Final = {
     (with_edges, with_keys, is_waiting): _create(
-        with_edges=with_edges, with_keys=with_keys, is_waiting=is_waiting
+        _MANY, with_edges=with_edges, with_keys=with_keys, is_waiting=is_waiting
     )
     for with_edges, with_keys in ((False, False), (True, False), (False, True))
     for is_waiting in (True, False)
+}
+_OF_ONE: Final = {
+    (with_key, is_waiting): _create(_ONE, with_keys=with_key, is_waiting=is_waiting)
+    for with_key, is_waiting in product((False, True), repeat=2)
 }
 
 
@@ -418,7 +489,7 @@ class NewTask(NamedTuple):
             *(task.name, task.agent_id, task.description, task.task_type),
             _json(task.input_data) if task.input_data != {} else None,
             _json(task.metadata) if task.metadata else None,
-            _json(task.labels) if task.labels else None,
+            task.labels or None,
             task.parallel_group,
             task.priority or None,
             task.not_before,
@@ -461,6 +532,23 @@ def _arrays(rows: Iterable[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
     ]
 
 
+def _arrays_of(new: Sequence[NewTask]) -> list[tuple[Any, ...]]:
+    arrays = _arrays(each.row for each in new)
+    arrays[_LABELS] = tuple(labels and _json(labels) for labels in arrays[_LABELS])
+    if arrays[1].count(new[0].plan_id) == len(new):
+        arrays[1] = (new[0].plan_id,)
+    return arrays
+
+
+def _optional(new: Sequence[NewTask], edges: Sequence[NewEdge]) -> list[tuple[Any, ...]]:
+    """What the statement takes for dependencies, or for keys, if there are any."""
+    if edges:
+        return _arrays(each.row for each in edges)
+    if any(each.key for each in new):
+        return _arrays(each.key.row if each.key else _NO_KEY for each in new)
+    return []
+
+
 async def create(
     conn: Connection,
     new: Sequence[NewTask],
@@ -487,23 +575,23 @@ async def create(
     call again with it locked before. ``wide``: nothing was done for it, since what follows takes
     more than counting.
     """
-    with_keys = any(each.key for each in new)
-    arrays = _arrays(each.row for each in new)
-    if arrays[1].count(new[0].plan_id) == len(new):
-        arrays[1] = (new[0].plan_id,)
-    optional: list[tuple[Any, ...]] = []
-    if edges:
-        optional = _arrays(each.row for each in edges)
-    elif with_keys:
-        optional = _arrays(each.key.row if each.key else _NO_KEY for each in new)
-    rows = await conn.fetch(
-        _STATEMENTS[bool(edges), with_keys, is_waiting],
-        *arrays,
-        is_locked,
-        is_derived_after,
-        are_apart,
-        *optional,
-    )
+    terms = is_locked, is_derived_after, are_apart
+    if len(new) == 1 and not edges:
+        (one,) = new
+        rows = await conn.fetch(
+            _OF_ONE[one.key is not None, is_waiting],
+            *one.row,
+            *terms,
+            *(one.key.row if one.key else ()),
+        )
+    else:
+        optional = _optional(new, edges)
+        rows = await conn.fetch(
+            _OF_MANY[bool(edges), bool(optional and not edges), is_waiting],
+            *_arrays_of(new),
+            *terms,
+            *optional,
+        )
     return {row["plan_id"]: row for row in rows}
 
 
