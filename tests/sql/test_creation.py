@@ -8,6 +8,7 @@ from itertools import product
 from typing import TYPE_CHECKING, Any, Final
 
 from planstore.models import PlanStatus, TaskDraft, TaskStatus
+from planstore.models.claim import ClaimRequest
 from planstore.models.fields import MAX_ORDER
 from planstore.models.idempotency import RequestKey
 from planstore.services.placing import new_tasks
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from planstore.db import Database
     from planstore.models import Plan
     from planstore.services.plan_store import PlanStore
-    from planstore.sql.connection import Connection, Row
+    from planstore.sql.connection import Connection, RowLike
     from planstore.sql.tasks import NewTask
 
 DRAFTS: Final[dict[str, dict[str, Any]]] = {
@@ -92,7 +93,7 @@ PLANS: Final[dict[str, Callable[[PlanStore], Awaitable[Plan]]]] = {
     "limited": lambda store: plan_of(store, max_parallel_tasks=1),
 }
 
-Create = Callable[["Connection", "list[NewTask]"], Awaitable["dict[UUID, Row]"]]
+Create = Callable[["Connection", "list[NewTask]"], Awaitable["Mapping[UUID, RowLike]"]]
 
 WAYS: Final[dict[str, Create]] = {
     "at once": lambda conn, new: tasks.create(conn, new, is_waiting=False, are_apart=True),
@@ -101,6 +102,21 @@ WAYS: Final[dict[str, Create]] = {
         conn, new, is_locked=True, is_derived_after=True
     ),
 }
+
+
+_NOTHING: Final = ClaimRequest(worker_id="w1", task_types=["nothing"])
+
+
+async def with_a_claim(conn: Connection, new: list[NewTask]) -> Mapping[UUID, RowLike]:
+    """As it is done where somebody waits for work; that of others is not what they wait for."""
+    if len(new) > 1:
+        return await WAYS["at once"](conn, new)
+    added, claimed, _ = await tasks.create_and_claim(conn, new[0], _NOTHING)
+    assert not claimed
+    return {new[0].plan_id: added}
+
+
+WAYS["for somebody who waits"] = with_a_claim
 
 
 async def test_a_task_is_added_alone_as_among_others(

@@ -315,9 +315,27 @@ async def test_going_on_to_the_next_task_finds_it_and_the_completed_one_by_an_in
         # The driver asks for types.
         await tasks.complete_and_claim(conn, _COMPLETION, request, is_whole=True)
         async with explaining(conn) as scans:
-            went_on = await tasks.complete_and_claim(conn, ending, request, is_whole=True)
+            both = await tasks.complete_and_claim(conn, ending, request, is_whole=True)
 
-        assert went_on.task["id"] == held.id
-        assert len(went_on.claimed) == 1
+        assert both.task["id"] == held.id
+        assert len(both.claimed) == 1
+        assert {"plans_pkey", "tasks_pkey", "task_states_pkey"} <= {each.by for each in scans}
+        assert [scan for scan in scans if not scan.is_by_index or scan.is_of_whole_plan] == []
+
+
+async def test_adding_a_task_for_somebody_who_waits_finds_all_by_an_index(url: str) -> None:
+    async with PlanStore.open(url, migrate=False) as store:
+        plan, _ = await woven(store, {"a": []})
+    request = ClaimRequest(worker_id="w1", plan_id=plan.id)
+    (new,) = new_tasks(plan.id, [TaskDraft(description="do it")])
+    new = new._replace(key=_KEY)
+    async with Database.open(url, pool_size=1) as database, database.connection() as conn:
+        # The driver asks for types.
+        await tasks.create_and_claim(conn, new._replace(plan_id=uuid4()), request)
+        async with explaining(conn) as scans:
+            both = await tasks.create_and_claim(conn, new, request)
+
+        assert both.first["verdict"] == "changed"
+        assert len(both.claimed) == 1
         assert {"plans_pkey", "tasks_pkey", "task_states_pkey"} <= {each.by for each in scans}
         assert [scan for scan in scans if not scan.is_by_index or scan.is_of_whole_plan] == []

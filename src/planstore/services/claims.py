@@ -28,6 +28,7 @@ from planstore.services.metering import ClaimMeter
 from planstore.services.once import KEY_LIFETIME
 from planstore.services.searching import Leases, Searches
 from planstore.services.turns import Turns
+from planstore.services.waiters import Wish
 from planstore.sql import idempotency as keys
 from planstore.sql import tasks
 from planstore.sql.tasks import End, Ending
@@ -79,10 +80,15 @@ class Claims:
         loop = asyncio.get_running_loop()
         deadline = loop.time() + request.wait_seconds
         shape = _shape(request)
+        # What is kept under a key is kept by the transaction that claims.
+        wish = self._wish(request) if key is None else None
+        found: Sequence[RowLike] = ()
         while True:
             hints = self._wakeups.hints
             packets = await self._writes.do(
-                lambda: self._claim_once(request, key), key=key, replay=PACKETS.validate_python
+                partial(self._claim_once, request, key, found or None),
+                key=key,
+                replay=PACKETS.validate_python,
             )
             if packets:
                 if len(packets) == request.limit:
@@ -91,7 +97,21 @@ class Claims:
             left = deadline - loop.time()
             if left <= 0 or self._wakeups.is_stopped:
                 return packets
-            await self._wakeups.wait(shape, since=hints, at_most=min(left, await self._horizon()))
+            at_most = min(left, await self._horizon())
+            found = await self._wakeups.wait(shape, since=hints, at_most=at_most, wish=wish)
+
+    def _wish(self, request: ClaimRequest) -> Wish:
+        return Wish(
+            request,
+            self._searches.of(_shape(request)),
+            traceparent=tracing.traceparent(),
+            give_back=self._give_back,
+        )
+
+    def _give_back(self, claimed: Sequence[RowLike]) -> None:
+        """Release what was claimed for somebody who is gone."""
+        endings = [Ending(row["id"], End.RELEASE, token=row["fencing_token"]) for row in claimed]
+        self._writes.begin(self.end(endings))
 
     async def _horizon(self) -> float:
         """For how long nothing becomes ready unless a hint says so."""
@@ -99,11 +119,14 @@ class Claims:
             seconds = await tasks.seconds_to_next(conn)
         return _LOOK_EVERY if seconds is None else min(_LOOK_EVERY, max(seconds, 0.001))
 
-    async def _claim_once(self, request: ClaimRequest, key: RequestKey | None) -> list[WorkPacket]:
-        await self._take_over()
+    async def _claim_once(
+        self, request: ClaimRequest, key: RequestKey | None, found: Sequence[RowLike] | None
+    ) -> list[WorkPacket]:
+        if found is None:
+            await self._take_over()
         if key is None:
             async with self._database.connection() as conn:
-                return await self._claim_on(conn, request)
+                return await self._claim_on(conn, request, found=found)
         while True:
             async with self._database.transaction() as conn:
                 handed = await self._hand_out(conn, request)

@@ -101,7 +101,7 @@ class Completions:
         plan_id = self._turns.plan_of(ending.task_id)
         assert plan_id is not None
         async with self._turns.of(plan_id):
-            went_on = await tasks.complete_and_claim(
+            both = await tasks.complete_and_claim(
                 await loan.connection(),
                 ending,
                 request,
@@ -109,11 +109,11 @@ class Completions:
                 after=after,
                 traceparent=traceparent,
             )
-        row = went_on.completed
+        row = both.first
         ended = _part(row, set[int](row["taken"] or ()), 0, 1)
-        ended.task = went_on.task or None
+        ended.task = both.task or None
         is_found = row["verdict"] == "changed" and not row["had_to_wait"]
-        return ended, went_on.claimed if is_found else None
+        return ended, both.claimed if is_found else None
 
     async def complete(
         self, loan: Loan, endings: Sequence[Ending], *, is_written_later: bool

@@ -15,16 +15,18 @@ import asyncpg
 from planstore.errors import PlanStoreError
 from planstore.services.placing import in_turn
 from planstore.services.store.answers import tasks_of_new
+from planstore.services.wakeups import give_way
 from planstore.sql import tasks
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
     from uuid import UUID
 
     from planstore.db import Database
     from planstore.models.task import Task
     from planstore.services.once import Writes
     from planstore.services.wakeups import Wakeups
-    from planstore.sql.connection import Row
+    from planstore.sql.connection import Connection, RowLike
     from planstore.sql.tasks import NewTask
 
     Asked = tuple[NewTask, asyncio.Future[Task | None]]
@@ -69,7 +71,7 @@ class MergedCreates:
         try:
             async with self._database.connection() as conn:
                 new = in_turn([each for each, _ in taken])
-                rows = await tasks.create(conn, new, is_waiting=is_waiting, are_apart=True)
+                rows, is_handed_out = await self._add(conn, new, is_waiting=is_waiting)
         except asyncpg.PostgresError as error:
             if len(taken) == 1:
                 _fail(taken, error)
@@ -81,13 +83,34 @@ class MergedCreates:
             _fail(taken, error)
             raise
         else:
-            await self._wakeups.hint_before()
+            # Who waits for work goes first.
+            await (give_way() if is_handed_out else self._wakeups.hint_before())
             for asked, placed in zip(taken, new, strict=True):
                 row = rows.get(placed.plan_id)
                 if row is None and not is_waiting:
                     self._hold(asked)
                 elif not asked[1].done():
                     asked[1].set_result(_added(placed, row))
+
+    async def _add(
+        self, conn: Connection, new: Sequence[NewTask], *, is_waiting: bool
+    ) -> tuple[Mapping[UUID, RowLike], bool]:
+        """Add tasks; one by itself is claimed at once for somebody who waits for such, if any.
+
+        Answers whether that was handed out, too.
+        """
+        taken = self._wakeups.take(new[0]) if len(new) == 1 and not is_waiting else None
+        if taken is None:
+            return await tasks.create(conn, new, is_waiting=is_waiting, are_apart=True), False
+        (waiter, wish), (one,) = taken, new
+        with waiter.reserved():
+            added, claimed, _ = await tasks.create_and_claim(
+                conn, one, wish.request, traceparent=wish.traceparent
+            )
+            if claimed:
+                waiter.give(claimed)
+        rows = {one.plan_id: added} if added["plan_id"] is not None else {}
+        return rows, any(each["id"] == one.id for each in claimed)
 
     def _hold(self, each: Asked) -> None:
         """Have a task wait for its plan, which another transaction holds, and for that alone."""
@@ -110,7 +133,7 @@ class MergedCreates:
             del self._held[plan_id]
 
 
-def _added(placed: NewTask, row: Row | None) -> Task | None:
+def _added(placed: NewTask, row: RowLike | None) -> Task | None:
     if row is None or row["verdict"] != "changed":
         return None
     (task,) = tasks_of_new([placed], row)

@@ -16,11 +16,15 @@ from contextvars import Context
 from typing import TYPE_CHECKING, Final
 
 from planstore.errors import PlanStoreError
+from planstore.services.waiters import Waiter
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable
+    from collections.abc import Hashable, Sequence
 
     from planstore.db import Database
+    from planstore.services.waiters import Wish
+    from planstore.sql.connection import RowLike
+    from planstore.sql.tasks import NewTask
 
 CHANNEL: Final = "planstore_ready"
 
@@ -46,7 +50,7 @@ class Wakeups:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._waiting: dict[Hashable, deque[asyncio.Future[None]]] = {}
+        self._waiting: dict[Hashable, deque[Waiter]] = {}
         self._hints = 0
         self._is_stopped = False
         self._unsent = asyncio.Event()
@@ -74,8 +78,7 @@ class Wakeups:
         self._hints += 1
         for waiters in self._waiting.values():
             for waiter in waiters:
-                if not waiter.done():
-                    waiter.set_result(None)
+                waiter.wake()
 
     def hint(self) -> None:
         """Say that a task has become ready, or will at a time that nobody knew of."""
@@ -90,34 +93,47 @@ class Wakeups:
         waiting = self.waiting
         self.hint()
         if self.waiting < waiting:
-            await _give_way()
+            await give_way()
 
     def wake_next(self, shape: Hashable) -> None:
         """Wake another one of those who ask for the same."""
         waiters = self._waiting.get(shape, ())
         while waiters:
             waiter = waiters.popleft()
-            if not waiter.done():
-                waiter.set_result(None)
+            if not waiter.is_woken:
+                waiter.wake()
                 return
 
-    async def wait(self, shape: Hashable, *, since: int, at_most: float) -> None:
-        """Wait until a hint comes that is newer than ``since``, or for ``at_most`` seconds."""
+    def take(self, new: NewTask) -> tuple[Waiter, Wish] | None:
+        """Return somebody who waits for just such a task, and is to be given one or woken."""
+        for waiters in self._waiting.values():
+            for waiter in waiters:
+                if waiter.wish is not None and not waiter.is_woken:
+                    if not waiter.wish.fits(new):
+                        break  # so it is with all who ask for the same
+                    waiters.remove(waiter)
+                    return waiter, waiter.wish
+        return None
+
+    async def wait(
+        self, shape: Hashable, *, since: int, at_most: float, wish: Wish | None = None
+    ) -> Sequence[RowLike]:
+        """Wait until a hint comes that is newer than ``since``, or for ``at_most`` seconds.
+
+        Answers what has been claimed meanwhile as it was wished, if anything.
+        """
         if self._listener is None:
             self._listener = asyncio.create_task(self._listen(), context=Context())
         if self._hints != since:
-            return
-        waiter = asyncio.get_running_loop().create_future()
+            return ()
+        waiter = Waiter(wish)
         self._waiting.setdefault(shape, deque()).append(waiter)
         try:
-            async with asyncio.timeout(at_most):
-                await waiter
-        except TimeoutError:
-            pass
+            return await waiter.wait(at_most=at_most)
         finally:
             self._forget(shape, waiter)
 
-    def _forget(self, shape: Hashable, waiter: asyncio.Future[None]) -> None:
+    def _forget(self, shape: Hashable, waiter: Waiter) -> None:
         waiters = self._waiting.get(shape)
         if waiters is not None:
             with suppress(ValueError):
@@ -142,7 +158,7 @@ class Wakeups:
     async def _notify(self) -> None:
         while True:
             await self._unsent.wait()
-            await _give_way()
+            await give_way()
             await self._send()
             await asyncio.sleep(_APART)
 
@@ -165,6 +181,7 @@ class Wakeups:
             await asyncio.sleep(_RECONNECT)
 
 
-async def _give_way() -> None:
+async def give_way() -> None:
+    """Let those go first who were woken."""
     for _ in range(_FIRST):
         await asyncio.sleep(0)

@@ -11,7 +11,7 @@ from planstore.models.trusted import Trusted
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from planstore.sql.connection import Row
+    from planstore.sql.connection import Row, RowLike
     from planstore.sql.tasks import NewTask
 
 
@@ -35,7 +35,7 @@ _AT_FIRST: Final[dict[str, Any]] = {
 """What a task begins with, where nothing else is given."""
 
 
-def tasks_of_new(new: Iterable[NewTask], row: Row) -> list[Task]:
+def tasks_of_new(new: Iterable[NewTask], row: RowLike) -> list[Task]:
     """Return tasks of a plan that were added as they were given.
 
     ``row``: what `tasks.create` answered for the plan.

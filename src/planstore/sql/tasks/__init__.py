@@ -6,7 +6,7 @@ the events of both and the idempotency key, all at once; and answer a ``verdict`
 refusal costs no second round trip. What can't be counted in place is ``wide``: nothing is done,
 and the caller does it again in a transaction, with `planstore.sql.derivation` after it. `claim` and
 `renew` take task rows only. What happens most is done by functions in the database: `complete`,
-claims of one task, and `complete_and_claim`, which calls both.
+claims of one task, and what goes together with such a claim.
 """
 
 from typing import Final
@@ -16,10 +16,9 @@ from planstore.sql.tasks.approving import decide
 from planstore.sql.tasks.change import change
 from planstore.sql.tasks.claiming import CLAIMS_OF_ONE, Place, claim, held, seconds_to_next
 from planstore.sql.tasks.completing import COMPLETE, complete
-from planstore.sql.tasks.creation import NewEdge, NewTask, create, expect_many
+from planstore.sql.tasks.creation import CREATES_OF_ONE, NewEdge, NewTask, create, expect_many
 from planstore.sql.tasks.deletion import delete
 from planstore.sql.tasks.ending import End, Ending, end, flush
-from planstore.sql.tasks.going_on import complete_and_claim
 from planstore.sql.tasks.leases import LONG_AGO, overdue, renew
 from planstore.sql.tasks.offering import offer
 from planstore.sql.tasks.packets import NEEDED, TRIED
@@ -27,8 +26,13 @@ from planstore.sql.tasks.reading import GET, attempts, get, many, statuses
 from planstore.sql.tasks.resetting import failed, reset
 from planstore.sql.tasks.restoring import Restored, restore
 from planstore.sql.tasks.rewriting import differing, renumber, rewrite
+from planstore.sql.tasks.together import complete_and_claim, create_and_claim
 
-ROUTINES: Final = (COMPLETE, GET, NEEDED, TRIED, *CLAIMS_OF_ONE.values())
+ROUTINES: Final = (
+    *(COMPLETE, GET, NEEDED, TRIED),
+    *CLAIMS_OF_ONE.values(),
+    *(each.routine for each in CREATES_OF_ONE.values()),
+)
 """The functions that the statements call."""
 
 __all__ = [
@@ -46,6 +50,7 @@ __all__ = [
     "complete",
     "complete_and_claim",
     "create",
+    "create_and_claim",
     "decide",
     "delete",
     "deletion",

@@ -277,6 +277,8 @@ CLAIMS_OF_ONE: Final = {
     for asked, search in _SEARCHES.items()
 }
 """By whether a plan, types and an agent are asked for."""
+LAST: Final = 10
+"""The number of their last parameter."""
 CLAIM_ONE: Final = {
     asked: f"select {', '.join(CLAIMED)} from planstore.{each.name}"
     "($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)"

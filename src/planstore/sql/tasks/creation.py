@@ -32,6 +32,7 @@ from planstore.sql.fragments import (
     rows_of,
     satisfies,
 )
+from planstore.sql.routines import Routine, routine
 from planstore.sql.tasks.columns import ALL
 
 if TYPE_CHECKING:
@@ -285,10 +286,22 @@ kept as (
 )"""
 
 
+ADDED: Final = ("plan_id", "verdict", "last_order", "created_at", "blocked")
+"""What is answered for each plan."""
+
+
 def _create(
-    parts: _Parts, *, is_waiting: bool, with_edges: bool = False, with_keys: bool = False
+    parts: _Parts,
+    *,
+    is_waiting: bool,
+    with_edges: bool = False,
+    with_keys: bool = False,
+    into: str = "",
 ) -> str:
-    """The statement; with what it takes for dependencies, and for keys, where there are some."""
+    """The statement; with what it takes for dependencies, and for keys, where there are some.
+
+    ``into``: where a function puts what is answered.
+    """
     if with_edges:
         needs, unmet = "coalesce(w.needs, 0)", "coalesce(w.unmet, 0) + o.requires_approval::int"
         payload = """case
@@ -446,6 +459,7 @@ recorded as (
 select
   p.id as plan_id, p.verdict, p.last_order, now() as created_at,
   {_BLOCKED if with_edges else "null::bigint[]"} as blocked
+{into}
 from judged p
 """
 
@@ -461,6 +475,40 @@ _OF_ONE: Final = {
     (with_key, is_waiting): _create(_ONE, with_keys=with_key, is_waiting=is_waiting)
     for with_key, is_waiting in product((False, True), repeat=2)
 }
+
+
+class _CreateOne(NamedTuple):
+    """The statement for one task as a function, for what goes on in the same transaction."""
+
+    routine: Routine
+    parameters: int
+    """How many it has."""
+
+    @property
+    def name(self) -> str:
+        return self.routine.name
+
+
+def _create_one(*, with_key: bool) -> _CreateOne:
+    terms = ("boolean",) * 3
+    types = [kind for _, kind in (*_NEW_OF_ONE, *(("", kind) for kind in terms))]
+    if with_key:
+        types += (kind for _, kind in _KEYS)
+    answer = (
+        "out plan_id uuid, out verdict text, out last_order integer, out created_at timestamptz,"
+        " out blocked bigint[]"
+    )
+    statement = _create(_ONE, with_keys=with_key, is_waiting=False, into=f"into {', '.join(ADDED)}")
+    made = routine(
+        "create_one",
+        f"{', '.join(types)}, {answer}",
+        f"#variable_conflict use_column\nbegin {statement}; end",
+    )
+    return _CreateOne(made, len(types))
+
+
+CREATES_OF_ONE: Final = {with_key: _create_one(with_key=with_key) for with_key in (False, True)}
+"""By whether its request has a key."""
 
 
 class NewTask(NamedTuple):
@@ -499,6 +547,15 @@ class NewTask(NamedTuple):
             task.estimated_duration,
             task.requires_approval or None,
         )
+
+    @property
+    def parameters(self) -> tuple[Any, ...]:
+        """What a function that adds it by itself is given."""
+        return *self.row, *_TERMS_APART, *(self.key.row if self.key else ())
+
+
+_TERMS_APART: Final = False, False, True
+"""Of a task that was asked for by itself, and whose plan isn't locked before; see `create`."""
 
 
 def _json(value: Any) -> str:
