@@ -25,16 +25,25 @@ class Routine:
     """What creates it."""
 
 
-def routine(noun: str, parameters: str, body: str, *, returns: str | None = None) -> Routine:
+def routine(
+    noun: str,
+    parameters: str,
+    body: str,
+    *,
+    returns: str | None = None,
+    planned_with: str | None = None,
+) -> Routine:
     """A function of PL/pgSQL.
 
-    ``returns``: what it answers, where that isn't among the parameters.
+    ``returns``: what it answers, where that isn't among the parameters. ``planned_with``: a setting
+    of PostgreSQL's that holds while its steps are planned and carried out.
     """
     answer = f"returns {returns}\n" if returns else ""
-    digest = sha256((parameters + answer + body).encode()).hexdigest()[:12]
+    setting = f"set {planned_with}\n" if planned_with else ""
+    digest = sha256((parameters + answer + setting + body).encode()).hexdigest()[:12]
     name = f"{noun}_{digest}"
     return Routine(
         name,
-        f"create or replace function planstore.{name}({parameters})\n{answer}"
+        f"create or replace function planstore.{name}({parameters})\n{answer}{setting}"
         f"language plpgsql as $routine${body}$routine$",
     )
