@@ -64,7 +64,10 @@ async def lock(conn: Connection, plan_id: UUID) -> None:
 
 
 _IS_DEAD: Final = is_dead(
-    "d.condition", status="n.status", reason="n.status_reason", on_failure="plan.on_failure"
+    "d.condition",
+    status="n.status",
+    reason="n.status_reason",
+    on_failure="(select plan.on_failure from plan)",
 )
 
 _NOTED: Final = f"""case
@@ -90,30 +93,34 @@ begin
   ),
   known as materialized (
     select
-      s.task_id, t.sequence_order, s.status, s.status_reason, s.keeps_hold, s.needs, s.unmet,
-      s.due_at, s.ready_at, s.not_before, s.retry_at, s.priority, s.completed_at,
-      {awaits_approval("s")} as awaits_approval,
-      {is_idle("s")} as is_idle,
-      {is_held("s")} as is_held
-    from planstore.tasks t
-    join planstore.task_states s on s.plan_id = t.plan_id and s.task_id = t.id
-    where t.plan_id = $1
+      s.*,
+      -- What is about to be skipped with all the rest.
+      (s.is_idle or s.is_held) and (select plan.is_closed or plan.aborts from plan) as is_over
+    from (
+      select
+        s.task_id, t.sequence_order, s.status, s.status_reason, s.keeps_hold, s.needs, s.unmet,
+        s.due_at, s.ready_at, s.not_before, s.retry_at, s.priority, s.completed_at,
+        {awaits_approval("s")} as awaits_approval,
+        {is_idle("s")} as is_idle,
+        {is_held("s")} as is_held
+      from planstore.tasks t
+      join planstore.task_states s on s.plan_id = t.plan_id and s.task_id = t.id
+      where t.plan_id = $1
+      offset 0  -- or else it would be worked out again wherever it is used
+    ) s
   ),
   linked as materialized (
     select
       d.task_id, d.needs_id, d.condition,
       not n.is_idle and not n.is_held and {_IS_DEAD} as is_dead,
       case
-        -- What is about to be skipped with all the rest satisfies who waits for any end.
-        when (n.is_idle or n.is_held) and (plan.is_closed or plan.aborts)
-          then d.condition = {WHEN_ENDED}
+        when n.is_over then d.condition = {WHEN_ENDED}
         when n.is_held then false
         when not n.is_idle then
           {satisfies("d.condition", status="n.status", reason="n.status_reason")}
       end as is_satisfied  -- null: not unless what is needed is dead
     from planstore.dependencies d
     join known n on n.task_id = d.needs_id
-    cross join plan
     where d.plan_id = $1
   ),
   dead (task_id) as (
@@ -121,7 +128,7 @@ begin
     from linked l
     join known s on s.task_id = l.task_id
     where l.is_dead
-      and (s.is_idle or s.is_held and (select plan.is_closed or plan.aborts from plan))
+      and (s.is_idle or s.is_over)
     union
     select d.task_id
     from dead k
@@ -159,44 +166,43 @@ begin
   ),
   standing as materialized (
     select
-      s.*, c.new_needs, c.new_unmet, w.new_status,
+      s.*,
       case
-        when w.new_status = {TASK_SKIPPED} and (s.is_idle or s.is_held) then
+        when s.new_status = {TASK_SKIPPED} and (s.is_idle or s.is_held) then
           case
-            when i.is_dead then {IS_DEAD}
+            when s.is_dead then {IS_DEAD}
             when plan.is_closed then {IS_CLOSED}
             else {IS_ABORTED}
           end
-        when w.new_status = {TASK_BLOCKED} and not s.is_held then
+        when s.new_status = {TASK_BLOCKED} and not s.is_held then
           case when s.awaits_approval then {IS_UNAPPROVED} else {IS_UNMET} end
-        when w.new_status = {TASK_PENDING} then null
+        when s.new_status = {TASK_PENDING} then null
         when s.is_held then {IS_HELD}
         else s.status_reason
       end as new_reason,
-      w.new_status = {TASK_SKIPPED} and s.is_held and (i.is_dead or not plan.is_closed)
+      s.new_status = {TASK_SKIPPED} and s.is_held and (s.is_dead or not plan.is_closed)
         as new_keeps_hold
     from plan
-    cross join known s
-    left join needed d on d.task_id = s.task_id
-    cross join lateral (
-      select s.task_id in (select dead.task_id from dead) as is_dead
-    ) i
-    cross join lateral (
+    cross join (
       select
-        coalesce(d.needs, 0) as new_needs,
-        coalesce(d.unmet, 0) + s.awaits_approval::int as new_unmet
-    ) c
-    cross join lateral (
-      select
+        s.*, k.task_id is not null as is_dead, c.new_needs, c.new_unmet,
         case
-          when (s.is_idle or s.is_held) and (plan.is_closed or plan.aborts) or i.is_dead
-            then {TASK_SKIPPED}
+          when s.is_over or k.task_id is not null then {TASK_SKIPPED}
           when s.is_held then {TASK_BLOCKED}
           when not s.is_idle then s.status
           when c.new_unmet > 0 then {TASK_BLOCKED}
           else {TASK_PENDING}
         end as new_status
-    ) w
+      from known s
+      left join needed d on d.task_id = s.task_id
+      left join dead k on k.task_id = s.task_id
+      cross join lateral (
+        select
+          coalesce(d.needs, 0) as new_needs,
+          coalesce(d.unmet, 0) + s.awaits_approval::int as new_unmet
+      ) c
+      offset 0
+    ) s
   ),
   gate as materialized (
     select
@@ -221,9 +227,9 @@ begin
           and (not plan.is_sequential or n.sequence_order <= gate.gate_order)
           then coalesce(n.due_at, greatest(now(), n.not_before, n.retry_at))
       end as new_due_at
-    from standing n
-    cross join plan
+    from plan
     cross join gate
+    cross join standing n
   ),
   counted as materialized (
     select
