@@ -62,7 +62,7 @@ class Node:
     """What is to be set of one that is there."""
     is_restarted: bool = False
     """Whether it begins anew."""
-    _needs_before: Needs | None = None
+    _needs_before: Needs | None = field(default=None, init=False)
 
     def set(self, fields: Mapping[str, Any]) -> None:
         """Note what is to be set of it."""

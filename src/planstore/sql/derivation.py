@@ -384,7 +384,8 @@ DERIVE: Final = routine(
     "uuid, boolean, boolean, boolean, boolean, json",
     _BODY,
     returns="uuid[]",
-    # Where little is known of the tables, all tasks of a plan would be gone through for each.
+    # Most plans are small: the tasks of a large one would be looked up one by one. So each table is
+    # read by $1 itself; by a row that bears the same id, all plans would be gone through.
     planned_with="enable_nestloop = off",
 )
 
