@@ -172,17 +172,16 @@ async def _read(conn: Connection, plan: Row) -> Structure:
 async def _read_needs(
     conn: Connection, plan_id: UUID
 ) -> tuple[dict[UUID, Needs], Mapping[UUID, Any]]:
-    """Return what the tasks of a plan need, and the input of those that are fed by others."""
+    """Return what the tasks of a plan need, and the input of those that take others' output."""
     needs: dict[UUID, Needs] = {}
-    fed: list[UUID] = []
+    is_any_fed = False
     for task_id, needed, otherwise, conditions, kinds in await structure.needs(conn, plan_id):
         needs[task_id] = own = dict.fromkeys(needed, _PLAIN)
         if otherwise:
             for each, when, kind in zip(otherwise, conditions, kinds, strict=True):
                 own[each] = _NEEDS[when, kind]
-            if DependencyType.DATA.value in kinds:
-                fed.append(task_id)
-    return needs, await structure.inputs(conn, plan_id, fed) if fed else {}
+            is_any_fed = is_any_fed or DependencyType.DATA.value in kinds
+    return needs, await structure.inputs(conn, plan_id) if is_any_fed else {}
 
 
 @dataclass(slots=True)

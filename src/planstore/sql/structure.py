@@ -68,30 +68,36 @@ async def nodes(conn: Connection, plan_id: UUID) -> list[Row]:
     return await conn.fetch(_NODES, plan_id)
 
 
-_INPUTS: Final = """
+_INPUTS: Final = f"""
 select t.id, t.input_data
 from planstore.tasks t
 where t.plan_id = $1
-  and t.id = any ($2::uuid[])
+  and exists (
+    select
+    from planstore.dependencies d
+    where d.plan_id = t.plan_id
+      and d.task_id = t.id
+      and d.kind = '{DependencyType.DATA.value}'
+  )
 """
 
 
-async def inputs(conn: Connection, plan_id: UUID, task_ids: Sequence[UUID]) -> dict[UUID, Any]:
-    """Return the input of each of these tasks of a plan."""
-    return {row["id"]: row["input_data"] for row in await conn.fetch(_INPUTS, plan_id, task_ids)}
+async def inputs(conn: Connection, plan_id: UUID) -> dict[UUID, Any]:
+    """Return the input of those tasks of a plan that take others' output."""
+    return {row["id"]: row["input_data"] for row in await conn.fetch(_INPUTS, plan_id)}
 
 
-_IS_OTHERWISE: Final = f"""
-  where d.condition <> '{Condition.SUCCESS.value}' or d.kind <> '{DependencyType.BLOCKING.value}'
-"""
+_IS_OTHERWISE: Final = (
+    f"d.condition <> '{Condition.SUCCESS.value}' or d.kind <> '{DependencyType.BLOCKING.value}'"
+)
 
 _NEEDS: Final = f"""
 select
   d.task_id,
   array_agg(d.needs_id order by d.needs_id) as needs_ids,
-  array_agg(d.needs_id order by d.needs_id) filter ({_IS_OTHERWISE}) as needs_otherwise,
-  array_agg(d.condition order by d.needs_id) filter ({_IS_OTHERWISE}) as conditions,
-  array_agg(d.kind order by d.needs_id) filter ({_IS_OTHERWISE}) as kinds
+  array_agg(d.needs_id order by d.needs_id) filter (where {_IS_OTHERWISE}) as needs_otherwise,
+  array_agg(d.condition order by d.needs_id) filter (where {_IS_OTHERWISE}) as conditions,
+  array_agg(d.kind order by d.needs_id) filter (where {_IS_OTHERWISE}) as kinds
 from planstore.dependencies d
 where d.plan_id = $1
 group by d.task_id
