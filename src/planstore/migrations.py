@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 import asyncpg
 
 from planstore.errors import SetupError
-from planstore.sql.tasks import ROUTINES
+from planstore.sql import derivation, tasks
 
 if TYPE_CHECKING:
     from planstore.db import Database
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 _LOCK: Final = 0x706C616E73746F72
 """The advisory lock that migrators wait for: "planstor" in ASCII, so it is nobody else's."""
+
+_ROUTINES: Final = (derivation.DERIVE, *tasks.ROUTINES)
 
 _FILE: Final = re.compile(r"(\d{4})_(\w+)\.sql")
 
@@ -138,12 +140,12 @@ async def _install(database: Database) -> None:
         if not await _missing(conn):
             return
         await conn.execute("select pg_advisory_xact_lock($1)", _LOCK)
-        for each in ROUTINES:
+        for each in _ROUTINES:
             await conn.execute(each.sql)
 
 
 async def _missing(conn: Connection) -> bool:
-    return bool(await conn.fetch(_MISSING, [each.name for each in ROUTINES]))
+    return bool(await conn.fetch(_MISSING, [each.name for each in _ROUTINES]))
 
 
 async def _is_behind(conn: Connection) -> bool:
@@ -173,5 +175,5 @@ def script() -> str:
     for migration in known():
         record = _RECORD.replace("$1", str(migration.version)).replace("$2", f"'{migration.name}'")
         parts.append(f"begin;\n{migration.sql.strip()}\n\n{record};\ncommit;")
-    parts += [f"{each.sql};" for each in ROUTINES]
+    parts += [f"{each.sql};" for each in _ROUTINES]
     return "\n\n".join(parts) + "\n"

@@ -18,6 +18,7 @@ from planstore.models.graph import (
     GraphNode,
     PlanGraph,
     find_cycle,
+    leads_in_circle,
     nearest,
     to_dot,
     to_mermaid,
@@ -53,6 +54,23 @@ def test_a_cycle_is_found_exactly_where_there_is_no_order(needs: dict[int, list[
         assert cycle[0] == cycle[-1]
         assert len(set(cycle)) == len(cycle) - 1
         assert all(after in needs[before] for before, after in pairwise(cycle))
+
+
+@given(NEEDS, st.lists(st.integers(0, 9), max_size=3))
+def test_a_way_leads_in_a_circle_exactly_where_a_cycle_can_be_reached(
+    needs: dict[int, list[int]], starts: list[int]
+) -> None:
+    reached: dict[int, list[int]] = {}
+    left = [*starts]
+    while left:
+        node = left.pop()
+        if node not in reached:
+            reached[node] = needs.get(node, [])
+            left += reached[node]
+
+    is_found = leads_in_circle(starts, lambda node: needs.get(node, ()))
+
+    assert is_found == (find_cycle(reached) is not None)
 
 
 def test_a_cycle_is_told_from_the_one_that_needs_to_the_one_that_is_needed() -> None:

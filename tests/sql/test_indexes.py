@@ -339,3 +339,14 @@ async def test_adding_a_task_for_somebody_who_waits_finds_all_by_an_index(url: s
         assert len(both.claimed) == 1
         assert {"plans_pkey", "tasks_pkey", "task_states_pkey"} <= {each.by for each in scans}
         assert [scan for scan in scans if not scan.is_by_index or scan.is_of_whole_plan] == []
+
+
+async def test_what_follows_is_derived_from_a_plan_s_rows_as_sets(url: str) -> None:
+    async with Database.open(url, pool_size=1) as database, database.connection() as conn:
+        await derivation.derive(conn, uuid4())  # the driver asks for types
+        async with explaining(conn) as scans:
+            await derivation.derive(conn, uuid4())
+
+        assert [scan for scan in scans if not scan.is_by_index] == []
+        read = {"tasks", "dependencies", "task_states"}
+        assert {scan.on for scan in scans if scan.is_of_whole_plan} >= read

@@ -15,7 +15,7 @@ from planstore.errors import Fault
 from planstore.models.binding import references
 from planstore.models.dependency import Condition, DependencyType
 from planstore.models.fields import MAX_FAULTS, MAX_ORDER, shortened
-from planstore.models.graph import find_cycle, nearest
+from planstore.models.graph import find_cycle, leads_in_circle, nearest
 from planstore.models.structure import Need, Node
 from planstore.models.task import TaskStatus
 
@@ -54,7 +54,6 @@ class Reshaping:
         self._before = dict(structure.nodes)
         self._orders = {node.id: node.place for node in structure.nodes.values()}
         self._names = {node.id: node.name for node in structure.nodes.values()}
-        self._needs = {node.id: dict(node.needs) for node in structure.nodes.values()}
         self.orders: dict[UUID, int] = {}
         """The ``sequence_order`` of each task, once all is settled."""
         self._gone: dict[str, str] = {}
@@ -388,8 +387,9 @@ class Reshaping:
 
     def _fed_by(self, node: Node) -> list[UUID]:
         """What gave a task input before."""
-        needs = self._needs[node.id]
-        return [needed for needed, need in needs.items() if need.type == DependencyType.DATA]
+        return [
+            needed for needed, need in node.needs_before.items() if need.type == DependencyType.DATA
+        ]
 
     def _let_go(self, node: Node, named: AbstractSet[str]) -> None:
         """Have a task no longer need those that had a name in its input, and have another now."""
@@ -430,6 +430,9 @@ class Reshaping:
                         f"{other!r} needs {first!r}, which comes later in a sequential plan, with "
                         f"sequence_order {self.orders[needed]} after {self.orders[node.id]}",
                     )
+        changed = (node.id for node in (*self.added, *self.rewired))
+        if not leads_in_circle(changed, lambda each: nodes[each].needs):
+            return
         if cycle := find_cycle(self._reached()):
             path = " → ".join(nodes[each].label for each in cycle)
             self.fault("", f"tasks would wait for each other: {path}")
@@ -458,13 +461,15 @@ class Reshaping:
     @cached_property
     def rewritten(self) -> dict[UUID, dict[str, Any]]:
         """The fields that are to be set of tasks that are there."""
-        fields = {
-            node.id: dict(node.changes) for node in self.structure.nodes.values() if not node.is_new
-        }
-        for task_id, each in fields.items():
-            if self.orders[task_id] != self._orders[task_id]:
-                each["sequence_order"] = self.orders[task_id]
-        return {task_id: each for task_id, each in fields.items() if each}
+        fields: dict[UUID, dict[str, Any]] = {}
+        for node in self.structure.nodes.values():
+            if not node.is_new:
+                order = self.orders[node.id]
+                if order != self._orders[node.id]:
+                    fields[node.id] = {**node.changes, "sequence_order": order}
+                elif node.changes:
+                    fields[node.id] = dict(node.changes)
+        return fields
 
     @property
     def names_left(self) -> set[str]:
@@ -478,15 +483,11 @@ class Reshaping:
     @cached_property
     def rewired(self) -> list[Node]:
         """The tasks that are there and need others than before."""
-        return [
-            node
-            for node in self.structure.nodes.values()
-            if not node.is_new and node.needs != self._needs[node.id]
-        ]
+        return [node for node in self.structure.nodes.values() if node.is_rewired]
 
     def is_bereft(self, node: Node) -> bool:
         """Whether what the task needed before is no longer there."""
-        return not self.removed.keys().isdisjoint(self._needs[node.id])
+        return not self.removed.keys().isdisjoint(node.needs_before)
 
     @property
     def concerned(self) -> set[UUID]:

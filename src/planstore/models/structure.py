@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left, bisect_right, insort
-from collections import Counter
+from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
@@ -62,6 +62,7 @@ class Node:
     """What is to be set of one that is there."""
     is_restarted: bool = False
     """Whether it begins anew."""
+    _needs_before: Needs | None = field(default=None, init=False)
 
     def set(self, fields: Mapping[str, Any]) -> None:
         """Note what is to be set of it."""
@@ -69,6 +70,22 @@ class Node:
             self.draft = self.draft.model_copy(update=fields)
         else:
             self.changes.update(fields)
+
+    @property
+    def needs_before(self) -> Needs:
+        """What it needed when the structure was made."""
+        return self.needs if self._needs_before is None else self._needs_before
+
+    @property
+    def is_rewired(self) -> bool:
+        """Whether it is there and needs others than before, or needs them otherwise."""
+        before = self._needs_before
+        return before is not None and before != self.needs and not self.is_new
+
+    def about_to_rewire(self) -> None:
+        """Keep what it needed before, for what it needs is about to change."""
+        if self._needs_before is None:
+            self._needs_before = dict(self.needs)
 
     @property
     def label(self) -> str:
@@ -108,7 +125,7 @@ class Structure:
         self.is_sequential = is_sequential
         self.nodes: dict[UUID, Node] = {}
         self.names: dict[str, UUID] = {}
-        self._followers: dict[UUID, dict[UUID, None]] = {}
+        self._followers: defaultdict[UUID, dict[UUID, None]] = defaultdict(dict)
         for node in nodes:
             self._hold(node)
         self._at = Counter(node.place for node in self.nodes.values())
@@ -133,7 +150,7 @@ class Structure:
         if node.name is not None:
             self.names[node.name] = node.id
         for needed in node.needs:
-            self._followers.setdefault(needed, {})[node.id] = None
+            self._followers[needed][node.id] = None
 
     def remove(self, node: Node) -> None:
         """Remove a task with all that it needs, and that need it."""
@@ -162,11 +179,13 @@ class Structure:
 
     def link(self, node: Node, needed: UUID, need: Need) -> None:
         """Have a task need another one."""
+        node.about_to_rewire()
         node.needs[needed] = need
-        self._followers.setdefault(needed, {})[node.id] = None
+        self._followers[needed][node.id] = None
 
     def unlink(self, node: Node, needed: UUID) -> Need:
         """Have a task no longer need another one; answers how it did."""
+        node.about_to_rewire()
         del self._followers[needed][node.id]
         return node.needs.pop(needed)
 

@@ -141,15 +141,14 @@ async def _leave_unchanged_runs(conn: Connection, plan_id: UUID, reshaping: Resh
 _NEEDS: Final = {
     (when.value, kind.value): Need(when, kind) for when in Condition for kind in DependencyType
 }
+_PLAIN: Final = _NEEDS[Condition.SUCCESS.value, DependencyType.BLOCKING.value]
 _STATUSES: Final = {status.value: status for status in TaskStatus}
 _REASONS: Final = {None: None, **{reason.value: reason for reason in StatusReason}}
 """Looked up rather than made, ten thousand times."""
 
 
 async def _read(conn: Connection, plan: Row) -> Structure:
-    needs: dict[UUID, Needs] = {}
-    for task_id, needed, when, kind in await structure.edges(conn, plan["id"]):
-        needs.setdefault(task_id, {})[needed] = _NEEDS[when, kind]
+    needs, inputs = await _read_needs(conn, plan["id"])
     return Structure(
         (
             Node(
@@ -160,14 +159,29 @@ async def _read(conn: Connection, plan: Row) -> Structure:
                 status=_STATUSES[status],
                 status_reason=_REASONS[reason],
                 is_due=is_due,
-                input_data=input_data,
+                input_data=inputs.get(task_id),
             )
-            for task_id, name, place, status, reason, is_due, input_data in await structure.nodes(
+            for task_id, name, place, status, reason, is_due in await structure.nodes(
                 conn, plan["id"]
             )
         ),
         is_sequential=plan["plan_type"] == SEQUENTIAL,
     )
+
+
+async def _read_needs(
+    conn: Connection, plan_id: UUID
+) -> tuple[dict[UUID, Needs], Mapping[UUID, Any]]:
+    """Return what the tasks of a plan need, and the input of those that take others' output."""
+    needs: dict[UUID, Needs] = {}
+    is_any_fed = False
+    for task_id, needed, otherwise, conditions, kinds in await structure.needs(conn, plan_id):
+        needs[task_id] = own = dict.fromkeys(needed, _PLAIN)
+        if otherwise:
+            for each, when, kind in zip(otherwise, conditions, kinds, strict=True):
+                own[each] = _NEEDS[when, kind]
+            is_any_fed = is_any_fed or DependencyType.DATA.value in kinds
+    return needs, await structure.inputs(conn, plan_id) if is_any_fed else {}
 
 
 @dataclass(slots=True)

@@ -93,7 +93,9 @@ def next_step(gate: str, *, plan: str) -> str:
     end"""
 
 
-FOLLOWED: Final = f"""
+def followed(*, which: str) -> str:
+    """`FOLLOWED`, where ``which`` says of a plan ``p`` whether it is the one followed in ``f``."""
+    return f"""
 followed as materialized (
   select
     w.*, p.version + (c.payload is not null)::int as version, p.status as status_before,
@@ -112,15 +114,15 @@ followed as materialized (
         when p.status = {PLAN_DRAFT} and not w.is_start or p.is_closed then p.status
         when o.stays_open then {PLAN_ACTIVE}
         else {
-    settled(
-        f"case when p.status = {PLAN_DRAFT} or w.live_tasks > 0 then {PLAN_ACTIVE}"
-        " else p.status end",
-        task_count="w.task_count",
-        unfinished="w.unfinished_tasks",
-        live="w.live_tasks",
-        auto="p.auto_complete",
-    )
-}
+        settled(
+            f"case when p.status = {PLAN_DRAFT} or w.live_tasks > 0 then {PLAN_ACTIVE}"
+            " else p.status end",
+            task_count="w.task_count",
+            unfinished="w.unfinished_tasks",
+            live="w.live_tasks",
+            auto="p.auto_complete",
+        )
+    }
       end as status,
       case when w.keeps_step then p.current_step else {next_step("w.gate_order", plan="p")} end
         as current_step,
@@ -156,8 +158,11 @@ planned as (
     derivations = p.derivations + f.is_derivation::int,
     reopened = f.stays_open
   from followed f
-  where p.id = f.id
+  where {which}
 )"""
+
+
+FOLLOWED: Final = followed(which="p.id = f.id")
 
 REVISION_OF_PLAN: Final = "json_build_object('revision', f.revision)"
 """What the plan's event says beside what has changed."""

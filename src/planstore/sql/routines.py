@@ -1,9 +1,10 @@
-"""Functions in the database, for what is done so often that starting a long statement is felt.
+"""Functions in the database, mostly for what is so frequent that starting a long statement is felt.
 
 To start a statement costs PostgreSQL time for each step of its plan, taken or not: for one that
 provides for everything, twice as long as the work itself. A function goes step by step, and each of
 its steps is planned once and begun only when it is come to. Each sees the database as it is then,
-too: what is read after a lock is as new as the lock.
+too: what is read after a lock is as new as the lock. And a function may be planned by settings of
+its own.
 
 They are made of the same pieces of SQL as the statements, and installed with the schema. Each bears
 a digest of its text in its name, so that a server of another version finds its own beside them.
@@ -25,16 +26,25 @@ class Routine:
     """What creates it."""
 
 
-def routine(noun: str, parameters: str, body: str, *, returns: str | None = None) -> Routine:
+def routine(
+    noun: str,
+    parameters: str,
+    body: str,
+    *,
+    returns: str | None = None,
+    planned_with: str | None = None,
+) -> Routine:
     """A function of PL/pgSQL.
 
-    ``returns``: what it answers, where that isn't among the parameters.
+    ``returns``: what it answers, where that isn't among the parameters. ``planned_with``: a setting
+    of PostgreSQL's that holds while its steps are planned and carried out.
     """
     answer = f"returns {returns}\n" if returns else ""
-    digest = sha256((parameters + answer + body).encode()).hexdigest()[:12]
+    setting = f"set {planned_with}\n" if planned_with else ""
+    digest = sha256((parameters + answer + setting + body).encode()).hexdigest()[:12]
     name = f"{noun}_{digest}"
     return Routine(
         name,
-        f"create or replace function planstore.{name}({parameters})\n{answer}"
+        f"create or replace function planstore.{name}({parameters})\n{answer}{setting}"
         f"language plpgsql as $routine${body}$routine$",
     )
