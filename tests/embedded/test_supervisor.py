@@ -59,6 +59,7 @@ def test_a_stopped_server_stays_stopped(data_dir: Path) -> None:
         ("data_checksums", "on"),
         ("fsync", "on"),
         ("full_page_writes", "on"),
+        ("io_method", "sync"),
         ("jit", "off"),
         ("listen_addresses", ""),
         ("log_timezone", "UTC"),

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
-from planstore.db import describe
+from planstore.db import Database, describe
 from planstore.errors import Unavailable
 from planstore.models import PlanStatus as P
 from planstore.models import PlanUpdate, TaskBatch, TaskCreate, TaskDraft, TaskUpdate
@@ -20,7 +20,6 @@ from tests.rivals import behind_plan
 if TYPE_CHECKING:
     from collections.abc import Coroutine
 
-    from planstore.db import Database
     from planstore.models import Plan, Task
 
 MARKS: Final = [
@@ -113,3 +112,14 @@ async def test_what_waits_too_long_for_a_row_is_told_to_come_again(
         for other in acts.values():
             other.close()
         assert await act
+
+
+async def test_the_disk_is_asked_for_many_pages_at_once(database: Database) -> None:
+    async with database.connection() as conn:
+        assert await conn.fetchval("show effective_io_concurrency") == "64"
+
+
+async def test_how_the_disk_is_asked_is_left_to_an_operator(database_url: str) -> None:
+    own = f"{database_url}&options=-c%20effective_io_concurrency%3D7"
+    async with Database.open(own) as database, database.connection() as conn:
+        assert await conn.fetchval("show effective_io_concurrency") == "7"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final, get_args
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import pytest
 
@@ -246,6 +246,51 @@ async def test_a_filter_finds_the_tasks_that_fit_newest_first(store: PlanStore, 
         assert await task_pages(store, TaskFilter.model_validate(asked), limit=2) == found
 
 
+ALIKE: Final[dict[str, tuple[dict[str, Any], Callable[[Task], bool]]]] = {
+    "agents": ({"agent_id": [ANN, BOB]}, lambda task: task.agent_id is not None),
+    "types": ({"task_type": ["build", "compile"]}, lambda task: task.task_type is not None),
+    "names": ({"name": ["n0", "n2", "n3"]}, lambda task: task.name in {"n0", "n2", "n3"}),
+    "workers": ({"worker": ["w1", "w2"]}, lambda task: task.worker_id in {"w1", "w2"}),
+    "label": ({"label": "blue"}, lambda task: "blue" in task.labels),
+    "labels": ({"label": ["blue", "red"]}, lambda task: "red" in task.labels),
+}
+
+
+@pytest.mark.parametrize("name", ALIKE)
+async def test_the_tasks_of_one_instant_are_paged_by_id(
+    store: PlanStore, database: Database, name: str
+) -> None:
+    asked, fits = ALIKE[name]
+    plans = [await plan_of(store, status="active") for _ in range(2)]
+    for n in range(10):
+        await task_of(
+            store,
+            plans[n % 2],
+            id=uuid4(),
+            name=f"n{n // 2}",
+            agent_id=[ANN, BOB, None][n % 3],
+            task_type=["build", "compile", None][n % 3],
+            labels=["blue", "red"][: n % 4],
+            sequence_order=0,
+        )
+    for worker in ("w1", "w2", "w3"):
+        await claim(store, worker, limit=3)
+    async with database.connection() as conn:
+        await conn.execute("update planstore.tasks set created_at = '2026-01-01'")
+        await conn.execute("update planstore.task_states set created_at = '2026-01-01'")
+    await store.index_words()
+    every = await store.list_tasks()
+    search = TaskFilter.model_validate(asked)
+
+    found = await store.list_tasks(search)
+
+    assert found == [task for task in every if fits(task)]
+    assert len(found) >= 4
+    for limit in (1, 3, 4):
+        assert await task_pages(store, search, limit=limit) == found
+    assert await store.list_tasks(search, offset=1, limit=2) == found[1:3]
+
+
 @pytest.mark.parametrize("tried", [1, 2, 3])
 async def test_more_are_tried_where_some_of_the_first_fit(
     store: PlanStore, monkeypatch: pytest.MonkeyPatch, tried: int
@@ -477,6 +522,25 @@ async def test_what_is_filed_otherwise_is_listed_anew(store: PlanStore, database
             plans = await store.list_plans(PlanFilter.model_validate(dict([asked])))
             tasks = await store.list_tasks(TaskFilter.model_validate(dict([asked])))
             assert (plans, tasks) == (([plan], [task]) if is_found else ([], []))
+        assert await store.list_tasks(TaskFilter(label=["new", "blue"])) == [task]
+        assert await store.list_tasks(TaskFilter(label=["new", "red"])) == []
+    await assert_healthy(database)
+
+
+async def test_what_is_no_longer_filed_so_isnt_skipped(
+    store: PlanStore, database: Database
+) -> None:
+    plan = await plan_of(store)
+    tasks = [await task_of(store, plan, labels=["red", "new"]) for _ in range(3)]
+    await store.index_words()
+
+    await store.update_task(tasks[2].id, TaskUpdate(labels=["new"]))
+
+    for labels in (["red"], ["red", "new"]):
+        found = TaskFilter(label=labels)
+        assert await store.list_tasks(found) == tasks[1::-1]
+        assert await store.list_tasks(found, offset=1) == tasks[:1]
+        assert await task_pages(store, found, limit=1) == tasks[1::-1]
     await assert_healthy(database)
 
 

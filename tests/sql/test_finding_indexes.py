@@ -84,6 +84,8 @@ class Reading:
     """The tables of which it reads all."""
     sorted_whole: list[str] = field(default_factory=list[str])
     """What it sorts before it is cut to a page."""
+    one_by_one: set[str] = field(default_factory=set[str])
+    """The tables to which an index leads one row after the other."""
     is_by_whole_plans: bool = False
     """Whether it reads all tasks of a plan."""
 
@@ -92,6 +94,8 @@ class Reading:
         name = node.get("Index Name") or node.get("Relation Name") or ""
         if kind in {"Index Scan", "Index Only Scan", "Bitmap Index Scan"}:
             self.by.add(name)
+            if kind == "Index Scan":
+                self.one_by_one.add(node["Relation Name"])
             if "Index Cond" not in node:
                 self.from_end_to_end.append(name)
             if name == "tasks_in_order" and "(id = " not in node.get("Index Cond", ""):
@@ -235,6 +239,26 @@ async def test_a_list_is_read_off_the_index_of_its_filter(
                 assert index in reading.by
                 assert reading.from_end_to_end == []
                 assert reading.sorted_whole == []
+
+
+async def test_the_rows_of_a_page_are_read_at_once(url: str, subtests: pytest.Subtests) -> None:
+    async with Database.open(url, pool_size=1) as database, database.connection() as conn:
+        # Where each task stands is sought one by one by a PostgreSQL that is older.
+        states = set[str]() if conn.get_server_version().major >= 17 else {"task_states"}
+        for found, one_by_one in (
+            ({"agent_id": uuid4()}, states),
+            ({"name": "build"}, states),
+            ({"task_type": "build"}, states),
+            ({"worker": "w1"}, set[str]()),
+            ({"status": "running"}, states),
+            ({"created_after": A_TIME}, states),
+            # The few that are due are looked at before.
+            ({"label": "blue"}, {"tasks", *states}),
+        ):
+            with subtests.test(found=found):
+                *_, reading = await readings_of(conn, tasks_by(found))
+
+                assert reading.one_by_one & {"tasks", "task_states"} <= one_by_one
 
 
 async def test_what_is_rare_is_dug_out_of_the_index_that_knows_it(

@@ -50,6 +50,11 @@ log_lock_waits = on
 log_parameter_max_length_on_error = 0
 """
 
+# A page that is in the system's memory is read sooner than handed to another process, and the disk
+# reads ahead of a list where the system is told to.
+_READING: Final = "io_method = sync\n"
+_READING_SINCE: Final = 18
+
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
@@ -108,9 +113,12 @@ def make_cluster(directory: DataDirectory, binaries: Binaries, account: Account)
         raise
 
 
-def write_settings(pgdata: Path, sockets: Path, account: Account) -> None:
-    """Write the file which ``postgresql.conf`` includes."""
-    _write(pgdata / SETTINGS_FILE, _SETTINGS.format(port=PORT, sockets=sockets), account)
+def write_settings(pgdata: Path, sockets: Path, account: Account, *, major: int) -> None:
+    """Write the file which ``postgresql.conf`` includes, for a major version of PostgreSQL."""
+    settings = _SETTINGS.format(port=PORT, sockets=sockets)
+    if major >= _READING_SINCE:
+        settings += _READING
+    _write(pgdata / SETTINGS_FILE, settings, account)
 
 
 def _refuse_nameless(account: Account) -> None:

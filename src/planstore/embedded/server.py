@@ -101,7 +101,7 @@ class Server:
             make_cluster(directory, binaries, account)
         sockets = socket_directory(directory.run, account)
         remove_stale_socket(sockets)
-        write_settings(directory.pgdata, sockets, account)
+        write_settings(directory.pgdata, sockets, account, major=binaries.major)
         self.log.shorten()
         lock.write(binaries.version)
         before = self.log.size()

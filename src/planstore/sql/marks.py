@@ -13,7 +13,7 @@ from math import inf
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from planstore.sql.connection import Connection
 
@@ -79,7 +79,11 @@ with recursive asked as materialized (
 weighed as materialized (
   select w.mark, {_COUNTED} / least(count(*) over (), {_WEIGHED}) as at_most from marked w
 )
-select w.mark, l.length, w.at_most
+select
+  w.mark, l.length, w.at_most,
+  array(
+    select o.mark from weighed o where o.mark <> w.mark order by o.mark limit {_WEIGHED}
+  ) as others
 from (select w.mark, w.at_most from weighed w order by w.mark limit {_WEIGHED}) w
 cross join lateral (
   select count(*) as length
@@ -104,8 +108,8 @@ class Mark:
     """The rarest of the marks that something must have."""
 
     number: int
-    is_only: bool
-    """Whether it is the only one."""
+    others: Sequence[int]
+    """The others, or some of them where they are very many."""
     length: float
     """How much has it; infinite where that wasn't counted to the end."""
 
@@ -125,7 +129,7 @@ async def _rarest(conn: Connection, statement: str, asked: Mapping[str, Any]) ->
     if row is None:
         return None
     length = row["length"] if row["length"] < row["at_most"] else inf
-    return Mark(row["mark"], row["at_most"] == _COUNTED, length)
+    return Mark(row["mark"], row["others"], length)
 
 
 # How long an array is needs no look into it.

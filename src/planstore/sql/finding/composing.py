@@ -4,6 +4,9 @@ A page is read off the end of an index, in its order. Which index, the filters s
 noun's `Way` whose filter is given, else the one along all there are. The other filters are
 conditions on what comes along. So a page costs as much whether a value fits one row or all of them.
 
+So what a page has on it is found in an index alone, where that will do. Its rows lie all over the
+tables, and are read at once when it is known which they are.
+
 Labels, metadata and words have indexes too, but these know no order: they are quick where few fit,
 and the way along an order is quick where many do. So some rows are tried along the way first, as
 many more as it seems to take where that isn't too many, and else what fits is dug out of the index.
@@ -25,6 +28,7 @@ from planstore.models.query import PlanFilter, TaskFilter
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+    from collections.abc import Set as AbstractSet
 
     from planstore.sql.connection import Connection, Row
 
@@ -183,11 +187,44 @@ class Way:
     """A way along an order, by an index."""
 
     of: Callable[[Search, Parameters, Pick], Sequence[str]]
-    """Its branches: each answers ``plan_id`` and the keys of the order, in that order."""
+    """Its branches: each answers the keys of the order, in that order."""
     handled: frozenset[str] = frozenset()
     """The filters that it takes care of."""
+    unseen: frozenset[str] = frozenset()
+    """Those of them that a row, once it is looked at, may turn out not to fit."""
     is_short: bool = False
     """Whether it can be gone to its end."""
+    stretch: Callable[[Search, Parameters], Stretch] | None = None
+    """What lies between the ends of a ``page`` along it, where nothing else is asked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """A part of an index, from one end of a ``page`` to the other."""
+
+    of: str
+    """The alias of the table."""
+    condition: str
+
+    @classmethod
+    def along(cls, of: str, condition: str, place: str) -> Stretch:
+        """Where a condition holds; ``place``: the two columns by which the page is in order."""
+        return cls(
+            of,
+            f"""{condition}
+        and ({place}) >= (page.last_at, page.last_id)
+        and ({place}) <= (page.first_at, page.first_id)""",
+        )
+
+
+def at_once(condition: str, *columns: str) -> str:
+    """A condition by which PostgreSQL reads many rows at once, and not one after the other.
+
+    Along an index, it waits for each page of the table in turn. But where this *or* that is asked,
+    it notes first where all of it lies, and then has the disk read ahead. Nothing has these ids.
+    """
+    nothing = " and ".join(f"{column} = '{NOBODY}'" for column in columns)
+    return f"({condition}\n      or {nothing})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,8 +238,21 @@ class Lead:
     """… and how many then, where that seems to do."""
     length: float = inf
     """How many there are along it, if that is known."""
+    unseen: Way | None = None
+    """The same way without a look at the rows: what doesn't fit is yet to be listed otherwise."""
     is_sure: bool = False
-    """Whether all of them fit, but for such as are yet to be listed otherwise."""
+    """Whether all that lies along that one is as good as found."""
+
+
+@dataclass(frozen=True, slots=True)
+class Whole:
+    """How rows are read whole."""
+
+    read: str
+    """CTEs."""
+    columns: str
+    joined: str
+    """How these are joined with what was ``found f``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,9 +266,11 @@ class Noun:
     lead: Callable[[Connection, Search], Awaitable[Lead | None]]
     """What leads to what is sought by labels, metadata or words alone, if anything does."""
     dug: Callable[[Search, Parameters], str]
-    """What fits, by whatever index knows best, and in no order: ``plan_id`` and the keys."""
-    whole: str
-    """A row whole, of which is known what was ``found f``."""
+    """What fits, by whatever index knows best, and in no order: the keys."""
+    whole: Callable[[Stretch | None, int], Whole]
+    """The rows of a ``page``, given what they lie along, and the server's major version."""
+    plan_id: str
+    """The plan of what was ``found f``."""
 
 
 def conditions_of(
@@ -226,7 +278,7 @@ def conditions_of(
     search: Search,
     parameters: Parameters,
     *,
-    but: frozenset[str] = frozenset(),
+    but: AbstractSet[str] = frozenset(),
 ) -> list[str]:
     """What the filters ask of a row."""
     return [
@@ -249,6 +301,8 @@ def filtering(conditions: Iterable[str]) -> str:
 
 SOUGHT: Final = frozenset({"label", "metadata", "words"})
 """Filters whose indexes know no order."""
+MARKED: Final = frozenset({"label", "metadata"})
+"""Those of them by which things are listed, too."""
 TIMES: Final = frozenset({"created_after", "created_before"})
 
 
@@ -269,7 +323,7 @@ async def find(
     Rows are whole, with ``place_`` before the name of each key but the id; or, where ``ids`` says
     so, they are ``plan_id`` and the keys. ``is_sorted``: by an order that no index has.
     """
-    final = _ids(search.order) if ids else _whole(noun, search.order)
+    final = _ids(noun, search.order) if ids else _whole(conn, noun, search.order)
     if is_sorted:
         return await _dig(conn, noun, search, final)
     way = noun.way(search)
@@ -277,16 +331,24 @@ async def find(
         return await _go(conn, noun, way, search, final)
     is_led = search.asked.keys() <= SOUGHT | TIMES
     lead = (await noun.lead(conn, search) if is_led else None) or Lead(way, _TRIED)
+    # Who skips rows, or wants no more than their ids, doesn't see whether they fit.
+    way = lead.way if ids or search.offset or lead.unseen is None else lead.unseen
     if lead.is_sure:
-        return await _go(conn, noun, lead.way, search, final)
+        rows = await _go(conn, noun, way, search, final)
+        return rows if _fit(rows, way) else await _go(conn, noun, lead.way, search, final)
     count = search.wanted * lead.tried
-    trial = await _try(conn, noun, lead.way, search, final, count=count)
+    trial = await _try(conn, noun, way, search, final, count=count)
     if not trial.is_enough and trial.fitting:
         most = search.wanted * lead.longer
         expected = count * search.wanted / trial.fitting * _MARGIN
         if expected <= min(most, lead.length * trial.fitting / count):
-            trial = await _try(conn, noun, lead.way, search, final, count=most)
-    return trial.rows if trial.is_enough else await _dig(conn, noun, search, final)
+            trial = await _try(conn, noun, way, search, final, count=most)
+    is_found = trial.is_enough and _fit(trial.rows, way)
+    return trial.rows if is_found else await _dig(conn, noun, search, final)
+
+
+def _fit(rows: Iterable[Row], way: Way) -> bool:
+    return not way.unseen or all(row["fits"] for row in rows)
 
 
 def hints_of(search: Search, parameters: Parameters, of: str) -> tuple[list[str], frozenset[str]]:
@@ -314,21 +376,49 @@ def hints_of(search: Search, parameters: Parameters, of: str) -> tuple[list[str]
 class _Final:
     """What is answered of the rows that were found."""
 
-    text: str
+    text: Callable[[Stretch | None, str], str]
+    """Given what they lie along, where that is known, and what they have yet to fit."""
     prefix: str
     """What stands before the names of the keys."""
 
 
-def _whole(noun: Noun, order: Order) -> _Final:
+def _whole(conn: Connection, noun: Noun, order: Order) -> _Final:
     places = ", ".join(f"f.{name} as place_{name}" for name in order.names)
-    return _Final(
-        f"select w.*, {places} from found f cross join lateral ({noun.whole} offset 0) w", "place_"
-    )
+    server = conn.get_server_version().major
+
+    def text(stretch: Stretch | None, fits: str) -> str:
+        whole = noun.whole(stretch, server)
+        return f"""
+  with page as materialized (
+    select {_ENDS if stretch else _IDS}
+    from found f
+  ),
+  {whole.read}
+  select {whole.columns}, {places}, {fits} as fits
+  from found f
+  {whole.joined}
+"""
+
+    return _Final(text, "place_")
 
 
-def _ids(order: Order) -> _Final:
+_IDS: Final = "array_agg(f.id) as ids"
+_ENDS: Final = f"""{_IDS},
+      max(f.created_at) as first_at,
+      (array_agg(f.id order by f.created_at desc, f.id desc))[1] as first_id,
+      min(f.created_at) as last_at,
+      (array_agg(f.id order by f.created_at, f.id))[1] as last_id"""
+
+
+def _yet_to_fit(noun: Noun, way: Way, search: Search, parameters: Parameters) -> str:
+    """What is asked of a row when it is whole."""
+    seen = noun.conditions.keys() - way.unseen
+    return filtering(conditions_of(noun.conditions, search, parameters, but=seen))
+
+
+def _ids(noun: Noun, order: Order) -> _Final:
     keys = ", ".join(f"f.{name}" for name in (*order.names, "id"))
-    return _Final(f"select f.plan_id, {keys} from found f", "")
+    return _Final(lambda _stretch, _fits: f"select {noun.plan_id}, {keys} from found f", "")
 
 
 async def _go(conn: Connection, noun: Noun, way: Way, search: Search, final: _Final) -> list[Row]:
@@ -337,6 +427,9 @@ async def _go(conn: Connection, noun: Noun, way: Way, search: Search, final: _Fi
     cut = _Cut.of(search, parameters)
     conditions = filtering(conditions_of(noun.conditions, search, parameters, but=way.handled))
     branches = way.of(search, parameters, Pick(conditions, is_trial=False, limit=cut.wanted))
+    is_all = conditions == "true"
+    stretch = way.stretch(search, parameters) if way.stretch and is_all else None
+    text = final.text(stretch, _yet_to_fit(noun, way, search, parameters))
     by = search.order.by
     return await conn.fetch(
         f"""
@@ -347,7 +440,7 @@ with found as materialized (
   {cut.text}
 )
 select x.*
-from ({final.text}) x
+from ({text}) x
 order by {by("x", prefix=final.prefix)}
 """,
         *parameters.values,
@@ -377,6 +470,7 @@ async def _try(
     tried = parameters.put(count, "bigint")
     conditions = filtering(conditions_of(noun.conditions, search, parameters, but=way.handled))
     branches = way.of(search, parameters, Pick(conditions, is_trial=True, limit=tried))
+    text = final.text(None, _yet_to_fit(noun, way, search, parameters))
     by = search.order.by
     rows = await conn.fetch(
         f"""
@@ -406,7 +500,7 @@ from (
   select coalesce(max(f.nth), 0) as last, count(*) filter (where f.fits) as fitting
   from fitted f
 ) c
-left join ({final.text}) x on true
+left join ({text}) x on true
 order by {by("x", prefix=final.prefix)}
 """,
         *parameters.values,
@@ -433,7 +527,7 @@ with found as materialized (
   {cut.text}
 )
 select x.*
-from ({final.text}) x
+from ({final.text(None, "true")}) x
 order by {by("x", prefix=final.prefix)}
 """,
         *parameters.values,

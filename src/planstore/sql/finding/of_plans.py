@@ -11,6 +11,7 @@ from planstore.sql.finding.composing import (
     EARLIEST,
     LATEST,
     LISTED,
+    MARKED,
     NOBODY,
     SOUGHT,
     TIMES,
@@ -22,8 +23,11 @@ from planstore.sql.finding.composing import (
     Parameters,
     Pick,
     Search,
+    Stretch,
     Way,
+    Whole,
     asked_of,
+    at_once,
     conditions_of,
     filtering,
     find,
@@ -87,7 +91,7 @@ def _all(search: Search, parameters: Parameters, pick: Pick) -> Sequence[str]:
     until = ", ".join(parameters.row(search.until, ("timestamptz", "uuid")))
     return [
         f"""
-    select p.id as plan_id, p.created_at, p.id{pick.selected}
+    select p.created_at, p.id{pick.selected}
     from planstore.plans p
     where (p.created_at, p.id) >= ({since}, '{NOBODY}')
       and (p.created_at, p.id) < ({until}){pick.where}
@@ -108,7 +112,7 @@ def _with(column: str, kind: str) -> Callable[[Search, Parameters, Pick], Sequen
     select b.*
     from (select distinct v.value from unnest({values}) v (value)) v
     cross join lateral (
-      select p.id as plan_id, p.created_at, p.id{pick.selected}
+      select p.created_at, p.id{pick.selected}
       from planstore.plans p
       where p.{column} is not null
         and (p.{column}, p.created_at, p.id) >= (v.value, {since}, '{NOBODY}')
@@ -143,33 +147,59 @@ def _listed(mark: int) -> Way:
     """Those that have a mark."""
 
     def way(search: Search, parameters: Parameters, pick: Pick) -> Sequence[str]:
-        number = parameters.put(mark, "bigint")
-        since = parameters.put(search.since, "timestamptz")
-        until = ", ".join(parameters.row(search.until, ("timestamptz", "uuid")))
         return [
-            f"""
-    select m.plan_id, m.created_at, m.plan_id as id{pick.selected}
-    from planstore.plan_marks m
+            _marked(
+                mark,
+                search,
+                parameters,
+                pick,
+                beside="""
     cross join lateral (
       select p.labels, p.metadata
       from planstore.plans p
       where p.id = m.plan_id
       offset 0
-    ) p
+    ) p""",
+            )
+        ]
+
+    return Way(way, TIMES)
+
+
+def _unseen(mark: int) -> Way:
+    """Those that have a mark, whatever they are by now."""
+
+    def way(search: Search, parameters: Parameters, pick: Pick) -> Sequence[str]:
+        return [_marked(mark, search, parameters, pick)]
+
+    return Way(way, TIMES | MARKED, unseen=MARKED)
+
+
+def _marked(
+    mark: int, search: Search, parameters: Parameters, pick: Pick, *, beside: str = ""
+) -> str:
+    number = parameters.put(mark, "bigint")
+    since = parameters.put(search.since, "timestamptz")
+    until = ", ".join(parameters.row(search.until, ("timestamptz", "uuid")))
+    return f"""
+    select m.created_at, m.plan_id as id{pick.selected}
+    from planstore.plan_marks m{beside}
     where (m.mark, m.created_at, m.plan_id) >= ({number}, {since}, '{NOBODY}')
       and (m.mark, m.created_at, m.plan_id) < ({number}, {until}){pick.where}
     order by m.mark desc, m.created_at desc, m.plan_id desc
     limit {pick.limit}"""
-        ]
-
-    return Way(way, TIMES)
 
 
 async def _lead(conn: Connection, search: Search) -> Lead | None:
     if "words" in search.asked:
         return None
     mark = await marks.rarest_of_plans(conn, search.asked)
-    return mark and Lead(_listed(mark.number), LISTED, length=mark.length, is_sure=mark.is_only)
+    if mark is None:
+        return None
+    way = _listed(mark.number)
+    if mark.others:
+        return Lead(way, LISTED, length=mark.length)
+    return Lead(way, LISTED, length=mark.length, unseen=_unseen(mark.number), is_sure=True)
 
 
 def _dug(search: Search, parameters: Parameters) -> str:
@@ -177,7 +207,7 @@ def _dug(search: Search, parameters: Parameters) -> str:
     if asked.keys().isdisjoint(SOUGHT):
         conditions = conditions_of(_CONDITIONS, search, parameters)
         return f"""
-    select p.id as plan_id, {search.order.selected}
+    select {search.order.selected}
     from planstore.plans p
     where {" and ".join(conditions) or "true"}"""
     if "words" in asked:
@@ -185,7 +215,7 @@ def _dug(search: Search, parameters: Parameters) -> str:
     hints, handled = hints_of(search, parameters, "p")
     conditions = filtering(conditions_of(_CONDITIONS, search, parameters, but=handled))
     return f"""
-    select p.id as plan_id, {search.order.selected}
+    select {search.order.selected}
     from planstore.plans p
     where {" and ".join((*hints, conditions))}
     -- Or else it might go along the order after all.
@@ -213,7 +243,7 @@ def _by_words(search: Search, parameters: Parameters) -> str:
       order by w.created_at desc, w.plan_id desc
     ) w
     cross join lateral (
-      select p.id as plan_id, {search.order.selected}
+      select {search.order.selected}
       from planstore.plans p
       where p.id = w.plan_id
         and {conditions}
@@ -223,12 +253,31 @@ def _by_words(search: Search, parameters: Parameters) -> str:
     {cut}"""
 
 
+def _whole(_stretch: Stretch | None, _server: int) -> Whole:
+    fields = columns(Plan.model_fields, of="p")
+    return Whole(
+        f"""plan as materialized (
+    select p.*
+    from page
+    cross join lateral (
+      select {fields}
+      from planstore.plans p
+      where {at_once("p.id = any (page.ids)", "p.id")}
+      offset 0
+    ) p
+  )""",
+        fields,
+        "join plan p on p.id = f.id",
+    )
+
+
 _PLANS: Final = Noun(
     _CONDITIONS,
     _way,
     _lead,
     _dug,
-    f"select {columns(Plan.model_fields, of='p')} from planstore.plans p where p.id = f.id",
+    _whole,
+    plan_id="f.id as plan_id",
 )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from planstore.models.task import TaskStatus
@@ -11,6 +12,7 @@ from planstore.sql.finding.composing import (
     EARLIEST,
     LATEST,
     LISTED,
+    MARKED,
     NOBODY,
     SOUGHT,
     TIMES,
@@ -22,15 +24,18 @@ from planstore.sql.finding.composing import (
     Parameters,
     Pick,
     Search,
+    Stretch,
     Way,
+    Whole,
     asked_of,
+    at_once,
     conditions_of,
     filtering,
     find,
     hints_of,
 )
-from planstore.sql.fragments import IS_UNAPPROVED, TASK_RUNNING
-from planstore.sql.tasks.columns import TASK, TASKS
+from planstore.sql.fragments import IS_UNAPPROVED, TASK_RUNNING, columns
+from planstore.sql.tasks.columns import OF_STATE, OF_TASK, TASK, TASKS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -171,7 +176,7 @@ def _all(search: Search, parameters: Parameters, pick: Pick) -> Sequence[str]:
     since, until = _times(search, parameters)
     return [
         f"""
-    select t.plan_id, t.created_at, t.id{pick.selected}
+    select t.created_at, t.id{pick.selected}
     from {_source(search)}
     where (t.created_at, t.id) >= ({since}, '{NOBODY}')
       and (t.created_at, t.id) < ({until}){pick.where}
@@ -191,7 +196,7 @@ def _with(column: str, kind: str) -> Callable[[Search, Parameters, Pick], Sequen
     select b.*
     from (select distinct v.value from unnest({values}) v (value)) v
     cross join lateral (
-      select t.plan_id, t.created_at, t.id{pick.selected}
+      select t.created_at, t.id{pick.selected}
       from {_source(search)}
       where t.{column} is not null
         and (t.{column}, t.created_at, t.id) >= (v.value, {since}, '{NOBODY}')
@@ -209,7 +214,7 @@ def _in_plan(search: Search, parameters: Parameters, pick: Pick) -> Sequence[str
     place = ", ".join(parameters.row(search.place, search.order.kinds))
     return [
         f"""
-    select t.plan_id, t.sequence_order, t.created_at, t.id
+    select t.sequence_order, t.created_at, t.id
     from {_source(search)}
     where t.plan_id = {plan_id}
       and (t.sequence_order, t.created_at, t.id) > ({place}){pick.where}
@@ -227,7 +232,7 @@ def _of_plans(search: Search, parameters: Parameters, pick: Pick) -> Sequence[st
     select b.*
     from (select distinct v.value from unnest({plan_ids}) v (value)) v
     cross join lateral (
-      select t.plan_id, t.created_at, t.id
+      select t.created_at, t.id
       from {_source(search)}
       where t.plan_id = v.value{pick.where}
       offset 0
@@ -251,7 +256,7 @@ def _standing(
     select b.*
     from {each or "(select) v"}
     cross join lateral (
-      select s.plan_id, s.created_at, s.task_id as id{pick.selected}
+      select s.created_at, s.task_id as id{pick.selected}
       from {source}
       where {asks}
         and (s.created_at, s.task_id) >= ({since}, '{NOBODY}')
@@ -309,7 +314,7 @@ def _ready(column: str, kind: str) -> Callable[[Search, Parameters, Pick], Seque
     select b.*
     from {each}
     cross join lateral (
-      select s.plan_id, s.priority, s.ready_at, s.task_id as id{pick.selected}
+      select s.priority, s.ready_at, s.task_id as id{pick.selected}
       from {source}
       where s.ready_at <= now()
         and {after} {of}{pick.where}
@@ -322,12 +327,29 @@ def _ready(column: str, kind: str) -> Callable[[Search, Parameters, Pick], Seque
     return way
 
 
+def _alike(column: str, kind: str) -> Way:
+    """Those that have one of the values in a column."""
+
+    def stretch(search: Search, parameters: Parameters) -> Stretch:
+        values = parameters.put(search.asked[column], f"{kind}[]")
+        return Stretch.along("t", f"t.{column} = any ({values})", "t.created_at, t.id")
+
+    return Way(_with(column, kind), TIMES | {column}, stretch=stretch)
+
+
+def _run(search: Search, parameters: Parameters) -> Stretch:
+    """What some workers run."""
+    workers = parameters.put(search.asked["worker"], "text[]")
+    condition = f"{_where(TaskStatus.RUNNING)} and s.worker_id = any ({workers})"
+    return Stretch.along("s", condition, "s.created_at, s.task_id")
+
+
 _WAYS: Final = {
     "awaits_approval": Way(_awaiting, TIMES | {"awaits_approval"}),
-    "name": Way(_with("name", "text"), TIMES | {"name"}),
-    "worker": Way(_of_workers, TIMES | {"worker"}),
-    "agent_id": Way(_with("agent_id", "uuid"), TIMES | {"agent_id"}),
-    "task_type": Way(_with("task_type", "text"), TIMES | {"task_type"}),
+    "name": _alike("name", "text"),
+    "worker": Way(_of_workers, TIMES | {"worker"}, stretch=_run),
+    "agent_id": _alike("agent_id", "uuid"),
+    "task_type": _alike("task_type", "text"),
     "status": Way(_of_statuses, TIMES | {"status"}),
 }
 """The first of these that is asked for is gone."""
@@ -357,11 +379,11 @@ _OF_ID: Final = """select t.plan_id, t.id, t.name, t.description, t.labels, t.me
 """What is looked at of the task of an id ``g``; never by way of other tasks."""
 
 
-def _due(since: str, until: str, pick: Pick, *, listed: str) -> str:
+def _due(since: str, until: str, pick: Pick, *, fitting: str, listed: str) -> str:
     """Those that fit of the tasks that are due; ``listed``: whether one is found without that."""
     fits = ", true as fits" if pick.is_trial else ""
     return f"""
-    select distinct on (t.created_at, t.id) t.plan_id, t.created_at, t.id{fits}
+    select distinct on (t.created_at, t.id) t.created_at, t.id{fits}
     from planstore.task_words_due d
     cross join unnest(d.task_ids) g (id)
     cross join lateral (
@@ -369,7 +391,7 @@ def _due(since: str, until: str, pick: Pick, *, listed: str) -> str:
     ) t
     where t.created_at >= {since}
       and (t.created_at, t.id) < ({until})
-      and {pick.conditions}
+      and {fitting}
       -- By `exists`, PostgreSQL might take all that is listed first.
       and not true = any (array({listed}
       ))
@@ -382,35 +404,77 @@ def _listed(mark: int) -> Way:
 
     def way(search: Search, parameters: Parameters, pick: Pick) -> Sequence[str]:
         number = parameters.put(mark, "bigint")
-        since, until = _times(search, parameters)
-        return [
-            f"""
-    select m.plan_id, m.created_at, m.task_id as id{pick.selected}
-    from planstore.task_marks m
+        return _marked(
+            number,
+            search,
+            parameters,
+            pick,
+            beside="""
     cross join lateral (
       select t.labels, t.metadata
       from planstore.tasks t
-      where t.plan_id = m.plan_id
-        and t.id = m.task_id
+      where t.id = m.task_id
       offset 0
-    ) t
+    ) t""",
+            listed=f"select m.mark = {number}",
+        )
+
+    return Way(way, TIMES)
+
+
+def _unseen(mark: marks.Mark) -> Way:
+    """Those that have a mark and the others, whatever they are by now; else what fits, too."""
+
+    def way(search: Search, parameters: Parameters, pick: Pick) -> Sequence[str]:
+        number = parameters.put(mark.number, "bigint")
+        if not mark.others:
+            listed = f"select m.mark = {number}"
+            return _marked(number, search, parameters, pick, beside="", listed=listed)
+        others = parameters.put(mark.others, "bigint[]")
+        conditions = f"""not exists (
+      select
+      from unnest({others}) o (mark)
+      where not true = any (array(
+        select true
+        from planstore.task_marks l
+        where l.mark = o.mark
+          and l.created_at = m.created_at
+          and l.task_id = m.task_id
+      ))
+    )"""
+        listed = f"""select
+          count(*) filter (where m.mark = any ({number} || {others})) > cardinality({others})"""
+        pick = replace(pick, conditions=conditions)
+        return _marked(number, search, parameters, pick, beside="", listed=listed)
+
+    return Way(way, TIMES | MARKED, unseen=MARKED)
+
+
+def _marked(
+    number: str, search: Search, parameters: Parameters, pick: Pick, *, beside: str, listed: str
+) -> Sequence[str]:
+    since, until = _times(search, parameters)
+    fitting = filtering(conditions_of(_CONDITIONS, search, parameters, but=TIMES))
+    return [
+        f"""
+    select m.created_at, m.task_id as id{pick.selected}
+    from planstore.task_marks m{beside}
     where (m.mark, m.created_at, m.task_id) >= ({number}, {since}, '{NOBODY}')
       and (m.mark, m.created_at, m.task_id) < ({number}, {until}){pick.where}
     order by m.mark desc, m.created_at desc, m.task_id desc
     limit {pick.limit}""",
-            _due(
-                since,
-                until,
-                pick,
-                listed=f"""
-        select m.mark = {number}
+        _due(
+            since,
+            until,
+            pick,
+            fitting=fitting,
+            listed=f"""
+        {listed}
         from planstore.task_marks m
         where m.plan_id = t.plan_id
           and m.task_id = t.id""",
-            ),
-        ]
-
-    return Way(way, TIMES)
+        ),
+    ]
 
 
 def _along_words(search: Search, parameters: Parameters, pick: Pick) -> Sequence[str]:
@@ -424,7 +488,7 @@ def _along_words(search: Search, parameters: Parameters, pick: Pick) -> Sequence
     return [
         f"""
     select distinct on (w.created_at, f.id)
-      w.plan_id, w.created_at, f.id, t.id is not null as fits
+      w.created_at, f.id, t.id is not null as fits
     from (
       select w.plan_id, w.part, w.created_at, w.task_ids, w.words
       from planstore.task_words w
@@ -449,6 +513,7 @@ def _along_words(search: Search, parameters: Parameters, pick: Pick) -> Sequence
             since,
             until,
             pick,
+            fitting=pick.conditions,
             listed=f"""
         select w.words @@ {query}
         from planstore.task_words w
@@ -470,7 +535,10 @@ async def _lead(conn: Connection, search: Search) -> Lead | None:
     if "words" in search.asked:
         return Lead(Way(_along_words, TIMES), _PARTS_TRIED, _MORE_PARTS_TRIED)
     mark = await marks.rarest_of_tasks(conn, search.asked)
-    return mark and Lead(_listed(mark.number), LISTED, length=mark.length, is_sure=mark.is_only)
+    if mark is None:
+        return None
+    way, unseen = _listed(mark.number), _unseen(mark)
+    return Lead(way, LISTED, length=mark.length, unseen=unseen, is_sure=not mark.others)
 
 
 def _dug(search: Search, parameters: Parameters) -> str:
@@ -480,7 +548,7 @@ def _dug(search: Search, parameters: Parameters) -> str:
         if len(statuses := {*asked.get("status", ())}) == 1:
             conditions += map(_where, statuses)
         return f"""
-    select t.plan_id, {search.order.selected}
+    select {search.order.selected}
     from {TASKS}
     where {" and ".join(conditions) or "true"}"""
     if "words" in asked:
@@ -488,7 +556,7 @@ def _dug(search: Search, parameters: Parameters) -> str:
     hints, handled = hints_of(search, parameters, "t")
     conditions = filtering(conditions_of(_CONDITIONS, search, parameters, but=handled))
     return f"""
-    select t.plan_id, {search.order.selected}
+    select {search.order.selected}
     from {_source(search)}
     where {" and ".join((*hints, conditions))}
     -- Or else it might go along the order after all.
@@ -517,7 +585,7 @@ def _by_words(search: Search, parameters: Parameters) -> str:
     select t.*
     from (
       (
-        select distinct on (w.created_at, t.id) t.plan_id, {names}
+        select distinct on (w.created_at, t.id) {names}
         from (
           select w.plan_id, w.part, w.created_at
           from (
@@ -530,7 +598,7 @@ def _by_words(search: Search, parameters: Parameters) -> str:
           order by w.created_at desc
         ) w
         cross join lateral (
-          select t.plan_id, {names}
+          select {names}
           from (
             select g.id
             from planstore.task_words p
@@ -541,7 +609,7 @@ def _by_words(search: Search, parameters: Parameters) -> str:
           ) p
           -- Joined, it might be all tasks of the plan whose words are taken, for each part anew.
           cross join lateral (
-            select t.plan_id, {keys}
+            select {keys}
             from {source}
             where t.plan_id = w.plan_id
               and t.id = p.id
@@ -555,7 +623,7 @@ def _by_words(search: Search, parameters: Parameters) -> str:
       )
       union
       (
-        select distinct on (t.created_at, t.id) t.plan_id, {keys}
+        select distinct on (t.created_at, t.id) {keys}
         from planstore.task_words_due d
         cross join unnest(d.task_ids) g (id)
         cross join {source}
@@ -567,13 +635,63 @@ def _by_words(search: Search, parameters: Parameters) -> str:
     ) t"""
 
 
+_KEY_OF_STATE: Final = ("s.plan_id", "s.task_id")
+_PAIRS_SINCE: Final = 17
+"""The first PostgreSQL that seeks pairs of two lists by an index without trying all with all."""
+
+
+def _whole(stretch: Stretch | None, server: int) -> Whole:
+    """The two rows of each task.
+
+    What the index of a filter leads to is read by it, the other by its key.
+    """
+    tasks = "t.id = any (page.ids)"
+    if stretch is not None and stretch.of == "t":
+        tasks = stretch.condition
+    if stretch is not None and stretch.of == "s":
+        pages, states = "page", at_once(stretch.condition, *_KEY_OF_STATE)
+    elif server < _PAIRS_SINCE:
+        pages, states = "task page", "s.plan_id = page.plan_id and s.task_id = page.id"
+    else:
+        pages = """(
+      select array_agg(t.plan_id) as plan_ids, array_agg(t.id) as task_ids
+      from task t
+    ) page"""
+        pairs = "s.plan_id = any (page.plan_ids) and s.task_id = any (page.task_ids)"
+        states = at_once(pairs, *_KEY_OF_STATE)
+    return Whole(
+        f"""task as materialized (
+    select t.*
+    from page
+    cross join lateral (
+      select {columns(OF_TASK, of="t")}
+      from planstore.tasks t
+      where {at_once(tasks, "t.id")}
+      offset 0
+    ) t
+  ),
+  state as materialized (
+    select s.*
+    from {pages}
+    cross join lateral (
+      select s.task_id, {columns(OF_STATE, of="s")}
+      from planstore.task_states s
+      where {states}
+      offset 0
+    ) s
+  )""",
+        TASK,
+        "join task t on t.id = f.id join state s on s.task_id = f.id",
+    )
+
+
 _NOUN: Final = Noun(
     _CONDITIONS,
     _way,
     _lead,
     _dug,
-    f"select {TASK} from {TASKS}"
-    " where t.plan_id = f.plan_id and t.id = f.id and s.plan_id = f.plan_id and s.task_id = f.id",
+    _whole,
+    plan_id="(select t.plan_id from planstore.tasks t where t.id = f.id) as plan_id",
 )
 
 
