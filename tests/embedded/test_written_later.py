@@ -47,15 +47,16 @@ async def test_a_run_whose_end_a_crash_undid_is_not_acknowledged(
             claims: Any = vars(store)["_claims"]
             claim_on = claims._claim_on
 
-            async def crash_before(conn: Connection, request: ClaimRequest) -> Any:
+            async def crash_before(conn: Connection, request: ClaimRequest, **kwargs: Any) -> Any:
                 for pid in await _processes(conn):
                     os.kill(pid, signal.SIGKILL)
                 await asyncio.to_thread(_start_again, postgres)
-                return await claim_on(conn, request)
+                return await claim_on(conn, request, **kwargs)
 
             monkeypatch.setattr(claims, "_claim_on", crash_before)
             report = Completion(
-                fencing_token=packet.fencing_token, claim_next=ClaimRequest(worker_id="w")
+                fencing_token=packet.fencing_token,
+                claim_next=ClaimRequest(worker_id="w", limit=2),  # so there are two commits
             )
             with pytest.raises(Unavailable):
                 await store.complete_task(packet.id, report)

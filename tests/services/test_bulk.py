@@ -195,6 +195,43 @@ async def test_many_tasks_of_a_plan_are_skipped_at_once_and_it_settles(
     assert [each.event_type for each in told] == ["plan.created", "plan.revised", "plan.completed"]
 
 
+_AGENT: Final = "22222222-2222-4222-8222-222222222222"
+
+
+@pytest.mark.parametrize(
+    "sought",
+    [
+        {"status": "pending"},
+        {"agent_id": _AGENT},
+        {"task_type": "read"},
+        {"name": "a"},
+        {"label": "red"},
+        {"label": ["red", "hot"]},
+        {"metadata": {"by": "me"}},
+        {"words": "boil"},
+        {"created_after": "2020-01-01T00:00:00Z"},
+        {"agent_id": _AGENT, "name": "a"},
+    ],
+)
+async def test_tasks_are_found_by_whatever_they_have(
+    store: PlanStore, sought: dict[str, Any]
+) -> None:
+    plan = await plan_of(store, auto_complete=False)
+    task = await task_of(
+        store,
+        plan,
+        name="a",
+        agent_id=_AGENT,
+        task_type="read",
+        labels=["red", "hot"],
+        metadata={"by": "me"},
+        description="boil it",
+    )
+
+    assert counts(await to_tasks(store, "skip", filter=sought)) == (1, 1, 0, 0)
+    assert (await store.get_task(task.id)).status == S.SKIPPED
+
+
 async def test_tasks_of_many_plans_are_changed_by_one_call(store: PlanStore) -> None:
     plans = [await plan_of(store) for _ in range(50)]
     for plan in plans:

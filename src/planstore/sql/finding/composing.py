@@ -380,6 +380,8 @@ class _Final:
     """Given what they lie along, where that is known, and what they have yet to fit."""
     prefix: str
     """What stands before the names of the keys."""
+    is_whole: bool
+    """Whether the rows themselves are read."""
 
 
 def _whole(conn: Connection, noun: Noun, order: Order) -> _Final:
@@ -399,7 +401,7 @@ def _whole(conn: Connection, noun: Noun, order: Order) -> _Final:
   {whole.joined}
 """
 
-    return _Final(text, "place_")
+    return _Final(text, "place_", is_whole=True)
 
 
 _IDS: Final = "array_agg(f.id) as ids"
@@ -418,7 +420,9 @@ def _yet_to_fit(noun: Noun, way: Way, search: Search, parameters: Parameters) ->
 
 def _ids(noun: Noun, order: Order) -> _Final:
     keys = ", ".join(f"f.{name}" for name in (*order.names, "id"))
-    return _Final(lambda _stretch, _fits: f"select {noun.plan_id}, {keys} from found f", "")
+    return _Final(
+        lambda _stretch, _fits: f"select {noun.plan_id}, {keys} from found f", "", is_whole=False
+    )
 
 
 async def _go(conn: Connection, noun: Noun, way: Way, search: Search, final: _Final) -> list[Row]:
@@ -427,7 +431,7 @@ async def _go(conn: Connection, noun: Noun, way: Way, search: Search, final: _Fi
     cut = _Cut.of(search, parameters)
     conditions = filtering(conditions_of(noun.conditions, search, parameters, but=way.handled))
     branches = way.of(search, parameters, Pick(conditions, is_trial=False, limit=cut.wanted))
-    is_all = conditions == "true"
+    is_all = final.is_whole and conditions == "true"
     stretch = way.stretch(search, parameters) if way.stretch and is_all else None
     text = final.text(stretch, _yet_to_fit(noun, way, search, parameters))
     by = search.order.by
