@@ -81,11 +81,27 @@ def postgres_at(url: str | None) -> Generator[Postgres]:
     if url is not None:
         yield Postgres(url)
         return
+    with _home() as home, EmbeddedPostgres.start(home) as server:
+        yield Postgres(server.url("postgres"))
+
+
+@asynccontextmanager
+async def noting_commits() -> AsyncGenerator[Postgres]:
+    """Yield an embedded one of its own that can say when a transaction was committed."""
+    with _home() as home:
+        with EmbeddedPostgres.start(home) as server:
+            postgres = Postgres(server.url("postgres"))
+            await postgres.execute("postgres", "alter system set track_commit_timestamp = on")
+        with EmbeddedPostgres.start(home) as server:
+            yield Postgres(server.url("postgres"))
+
+
+@contextmanager
+def _home() -> Generator[Path]:
     # A directory that the account which PostgreSQL runs as can enter.
     home = Path(tempfile.mkdtemp(prefix="planstore-bench-", dir="/var/tmp"))
     home.chmod(0o755)
     try:
-        with EmbeddedPostgres.start(home / "data") as server:
-            yield Postgres(server.url("postgres"))
+        yield home / "data"
     finally:
         shutil.rmtree(home)

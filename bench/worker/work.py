@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from datetime import datetime
 from typing import TYPE_CHECKING, Final
+from uuid import UUID
 
 from bench.caller import Caller
 from bench.coordination.pace import Pace, Tally
@@ -23,12 +23,12 @@ _ROUND_TRIPS: Final = 200
 
 @dataclass(frozen=True, slots=True)
 class Delays:
-    """In seconds, unsorted."""
+    """What a worker saw, in order."""
 
-    starts: list[float]
-    """From when a task was made until its handler began, by the clock of the machine."""
+    starts: dict[UUID, float]
+    """When the handler of each task began, by the clock of the machine."""
     round_trips: list[float]
-    """Of a request that the server answers without asking anybody."""
+    """Seconds that a request took which the server answers without asking anybody."""
 
 
 async def carry_out(port: str, load: Load) -> Pace:
@@ -52,13 +52,13 @@ async def carry_out(port: str, load: Load) -> Pace:
 
 
 async def begin(port: str, count: int) -> Delays:
-    """Wait for tasks one by one; answers how long after its making each began."""
+    """Wait for tasks one by one; answers when each began."""
     worker = Worker(concurrency=1)
-    starts: list[float] = []
+    starts: dict[UUID, float] = {}
 
     @worker.task()
     async def note(packet: WorkPacket) -> None:
-        starts.append(time.time() - packet.created_at.timestamp())
+        starts[packet.id] = time.time()
         if len(starts) == count:
             worker.stop()
 
@@ -69,11 +69,11 @@ async def begin(port: str, count: int) -> Delays:
 async def begin_bare(port: str, count: int) -> Delays:
     """The same by a caller that waits for tasks one by one, and no worker."""
     claim = {"worker_id": "bare", "wait_seconds": 10}
-    starts: list[float] = []
+    starts: dict[UUID, float] = {}
     async with Caller.to(int(port)) as caller:
         while len(starts) < count:
             for task in (await caller.call("POST", "/tasks/claim", claim))["tasks"]:
-                starts.append(time.time() - datetime.fromisoformat(task["created_at"]).timestamp())
+                starts[UUID(task["id"])] = time.time()
                 done = {"fencing_token": task["fencing_token"]}
                 await caller.call("POST", f"/tasks/{task['id']}/complete", done)
     return Delays(starts, await _round_trips(int(port)))
