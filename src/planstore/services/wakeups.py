@@ -53,6 +53,8 @@ class Wakeups:
         self._waiting: dict[Hashable, deque[Waiter]] = {}
         self._hints = 0
         self._is_stopped = False
+        self._has_woken = False
+        """Whether somebody here was woken by the last hint."""
         self._unsent = asyncio.Event()
         self._chores: list[asyncio.Task[None]] = []
         self._listener: asyncio.Task[None] | None = None
@@ -82,7 +84,7 @@ class Wakeups:
 
     def hint(self) -> None:
         """Say that a task has become ready, or will at a time that nobody knew of."""
-        self._wake_all()
+        self._has_woken = self._wake_all()
         if not self._chores:
             # It goes on after the request in which it begins, as the listener does.
             self._chores.append(asyncio.create_task(self._notify(), context=Context()))
@@ -90,19 +92,19 @@ class Wakeups:
 
     async def hint_before(self) -> None:
         """Do so before anything else is done: return once who was woken here searches for work."""
-        waiting = self.waiting
         self.hint()
-        if self.waiting < waiting:
+        if self._has_woken:
             await give_way()
 
-    def wake_next(self, shape: Hashable) -> None:
-        """Wake another one of those who ask for the same."""
+    def wake_next(self, shape: Hashable) -> bool:
+        """Wake another one of those who ask for the same; answers whether there was one."""
         waiters = self._waiting.get(shape, ())
         while waiters:
             waiter = waiters.popleft()
             if not waiter.is_woken:
                 waiter.wake()
-                return
+                return True
+        return False
 
     def take(self, new: NewTask) -> tuple[Waiter, Wish] | None:
         """Return somebody who waits for just such a task, and is to be given one or woken."""
@@ -141,10 +143,12 @@ class Wakeups:
             if not waiters:
                 del self._waiting[shape]
 
-    def _wake_all(self) -> None:
+    def _wake_all(self) -> bool:
         self._hints += 1
-        for shape in list(self._waiting):
-            self.wake_next(shape)
+        return sum(self.wake_next(shape) for shape in list(self._waiting)) > 0
+
+    def _hear(self) -> None:
+        self._wake_all()
 
     async def close(self) -> None:
         """Stop listening and notifying; a last hint is still sent."""
@@ -158,7 +162,8 @@ class Wakeups:
     async def _notify(self) -> None:
         while True:
             await self._unsent.wait()
-            await give_way()
+            if self._has_woken:
+                await give_way()
             await self._send()
             await asyncio.sleep(_APART)
 
@@ -173,8 +178,8 @@ class Wakeups:
     async def _listen(self) -> None:
         while True:
             try:
-                async with self._database.listening(CHANNEL, self._wake_all) as lost:
-                    self._wake_all()  # for what was missed while nobody listened
+                async with self._database.listening(CHANNEL, self._hear) as lost:
+                    self._hear()  # for what was missed while nobody listened
                     await lost.wait()
             except PlanStoreError as error:
                 logger.debug("hints of other processes are not heard: %s", error.detail)
