@@ -18,6 +18,8 @@ from tests.worker import until
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from structlog.typing import EventDict
+
     from planstore.models.claim import WorkPacket
     from planstore.services.plan_store import PlanStore
     from tests.worker.conftest import Working
@@ -140,6 +142,28 @@ async def test_a_handler_that_raises_is_tried_again_and_the_error_is_told(
     assert told == [{"type": "ValueError", "message": "at run 1"}]
     assert failed.error == {"type": "ValueError", "message": "at run 2"}
     assert (worker.tally.retried, worker.tally.failed) == (1, 1)
+
+
+async def test_the_log_says_where_a_handler_failed_but_not_what_it_was_given(
+    store: PlanStore, working: Working, logged: list[EventDict]
+) -> None:
+    policy = {"max_retries": 0}
+    secret = {"password": "hunter2"}
+    task = await task_of(store, await plan_of(store), retry_policy=policy, input_data=secret)
+    worker = Worker()
+
+    @worker.task()
+    async def stumble(packet: WorkPacket) -> None:
+        raise ValueError(f"at run {packet.attempt}")
+
+    async with working(worker):
+        await until.task_is(store, task.id, S.FAILED)
+    (line,) = [each for each in logged if each["event"] == "run_failed"]
+    # An error itself would have been written with the values of all variables, as structlog comes.
+    assert "in stumble" in line["exception"]
+    assert line["exception"].endswith("ValueError: at run 1")
+    assert "exc_info" not in line
+    assert "hunter2" not in str(line)
 
 
 @pytest.mark.parametrize("error", [SystemExit(3), StopIteration(), Permanent("\x00\ud800")])

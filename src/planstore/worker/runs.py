@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from typing import TYPE_CHECKING
+from traceback import format_exception
+from typing import TYPE_CHECKING, Any
 
 from planstore.models.task import SideEffects
 from planstore.worker.context import StopReason
@@ -101,13 +102,11 @@ class Runs:
     def _fail(self, claim: Claim, error: BaseException) -> None:
         if claim.is_reported:
             return
-        is_meant = isinstance(error, (Permanent, Retry))
-        logger.warning(
-            "run_failed",
-            error=type(error).__name__,
-            exc_info=None if is_meant else error,
-            **claim.names,
-        )
+        fields: dict[str, Any] = {"error": type(error).__name__, **claim.names}
+        if not isinstance(error, (Permanent, Retry)):
+            # As text: of an error itself, a program's log may show what the task was given.
+            fields["exception"] = "".join(format_exception(error)).rstrip()
+        logger.warning("run_failed", **fields)
         self._reports.fail(claim, failure_of(claim.packet, error))
 
     def _end_stopped(self, claim: Claim) -> None:
