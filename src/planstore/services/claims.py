@@ -25,7 +25,7 @@ from planstore.models.trusted import Trusted
 from planstore.services import following, refusals, spending, tracing
 from planstore.services.completing import Completions
 from planstore.services.metering import ClaimMeter
-from planstore.services.once import KEY_LIFETIME
+from planstore.services.once import KEY_LIFETIME, said
 from planstore.services.searching import Leases, Searches
 from planstore.services.turns import Turns
 from planstore.services.waiters import Wish
@@ -82,13 +82,10 @@ class Claims:
         shape = _shape(request)
         # What is kept under a key is kept by the transaction that claims.
         wish = self._wish(request) if key is None else None
-        found: Sequence[RowLike] = ()
         while True:
             hints = self._wakeups.hints
             packets = await self._writes.do(
-                partial(self._claim_once, request, key, found or None),
-                key=key,
-                replay=PACKETS.validate_python,
+                lambda: self._claim_once(request, key), key=key, replay=PACKETS.validate_python
             )
             if packets:
                 if len(packets) == request.limit:
@@ -98,7 +95,20 @@ class Claims:
             if left <= 0 or self._wakeups.is_stopped:
                 return packets
             at_most = min(left, await self._horizon())
-            found = await self._wakeups.wait(shape, since=hints, at_most=at_most, wish=wish)
+            given = await self._wakeups.wait(shape, since=hints, at_most=at_most, wish=wish)
+            if given and (packets := await said(partial(self._take_given, request, given))):
+                return packets
+
+    async def _take_given(
+        self, request: ClaimRequest, given: Sequence[RowLike]
+    ) -> list[WorkPacket]:
+        """Make packets of what was claimed for a request; who leaves before gives it back."""
+        try:
+            async with self._database.connection() as conn:
+                return await self._claim_on(conn, request, found=given)
+        except asyncio.CancelledError:
+            self._give_back(given)
+            raise
 
     def _wish(self, request: ClaimRequest) -> Wish:
         return Wish(
@@ -119,14 +129,11 @@ class Claims:
             seconds = await tasks.seconds_to_next(conn)
         return _LOOK_EVERY if seconds is None else min(_LOOK_EVERY, max(seconds, 0.001))
 
-    async def _claim_once(
-        self, request: ClaimRequest, key: RequestKey | None, found: Sequence[RowLike] | None
-    ) -> list[WorkPacket]:
-        if found is None:
-            await self._take_over()
+    async def _claim_once(self, request: ClaimRequest, key: RequestKey | None) -> list[WorkPacket]:
+        await self._take_over()
         if key is None:
             async with self._database.connection() as conn:
-                return await self._claim_on(conn, request, found=found)
+                return await self._claim_on(conn, request)
         while True:
             async with self._database.transaction() as conn:
                 handed = await self._hand_out(conn, request)

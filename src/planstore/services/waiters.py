@@ -74,21 +74,25 @@ class Waiter:
             self.wake()
 
     def give(self, claimed: Sequence[RowLike]) -> None:
-        """Give it what was claimed for it."""
+        """Give it what was claimed for it; where it doesn't wait any more, that is given back."""
         if not self._woken.done():
             self._woken.set_result(claimed)
-        elif self.wish is not None:
+        elif self.wish is not None and claimed:
             self.wish.give_back(claimed)
 
     async def wait(self, *, at_most: float) -> Sequence[RowLike]:
         """Wait for so many seconds at most; answers what it was given, if anything."""
+        over = asyncio.get_running_loop().call_later(at_most, self._end)
         try:
-            await asyncio.wait([self._woken], timeout=at_most)
-            if self._is_reserved:
-                await asyncio.wait([self._woken])
+            return await self._woken
         except asyncio.CancelledError:
-            # What comes from now on is given back too.
-            if not self._woken.cancel() and (given := self._woken.result()):
-                self.give(given)
+            # What comes from now on is given back, and so is what came at this very moment.
+            if not self._woken.cancelled():
+                self.give(self._woken.result())
             raise
-        return self._woken.result() if self._woken.done() else ()
+        finally:
+            over.cancel()
+
+    def _end(self) -> None:
+        if not self._is_reserved:
+            self.wake()
