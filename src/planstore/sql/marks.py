@@ -9,7 +9,6 @@ are written by the statement that writes the plan; a task's a moment later, with
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import inf
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
@@ -26,8 +25,8 @@ _LONGEST: Final = 1_000
 
 _WEIGHED: Final = 32
 """How many marks of those that are looked for are compared, to take the rarest …"""
-_COUNTED: Final = 40_000
-"""… and how far they are counted for that, all together."""
+_COUNTED: Final = 4_000
+"""… and how much of what has them is counted for that, all together."""
 
 _DUE_AT_MOST: Final = 20_000
 """How many tasks that have yet to be marked are looked at in each search."""
@@ -80,20 +79,38 @@ weighed as materialized (
   select w.mark, {_COUNTED} / least(count(*) over (), {_WEIGHED}) as at_most from marked w
 )
 select
-  w.mark, l.length, w.at_most,
+  w.mark, l.length,
   array(
     select o.mark from weighed o where o.mark <> w.mark order by o.mark limit {_WEIGHED}
   ) as others
 from (select w.mark, w.at_most from weighed w order by w.mark limit {_WEIGHED}) w
 cross join lateral (
-  select count(*) as length
+  select
+    count(*) as counted,
+    extract(epoch from max(m.created_at) - min(m.created_at))::float8 as seconds,
+    extract(epoch from max(m.created_at) - (
+      select o.created_at
+      from planstore.:marks o
+      where o.mark = w.mark
+      order by o.mark, o.created_at
+      limit 1
+    ))::float8 as all_seconds
   from (
-    select
+    select m.created_at
     from planstore.:marks m
     where m.mark = w.mark
       and w.at_most < {_COUNTED}  -- an only one needn't be compared
+    order by m.mark desc, m.created_at desc
     limit w.at_most
   ) m
+) c
+cross join lateral (
+  select
+    case
+      when w.at_most = {_COUNTED} then 'infinity'
+      when c.counted < w.at_most then c.counted
+      else coalesce(c.counted * c.all_seconds / nullif(c.seconds, 0), 'infinity')
+    end as length
 ) l
 order by l.length, w.mark
 limit 1
@@ -111,7 +128,7 @@ class Mark:
     others: Sequence[int]
     """The others, or some of them where they are very many."""
     length: float
-    """How much has it; infinite where that wasn't counted to the end."""
+    """How much has it, by how far back a part of it reaches; infinite where that isn't known."""
 
 
 async def rarest_of_plans(conn: Connection, asked: Mapping[str, Any]) -> Mark | None:
@@ -128,8 +145,7 @@ async def _rarest(conn: Connection, statement: str, asked: Mapping[str, Any]) ->
     row = await conn.fetchrow(statement, asked.get("label", ()), asked.get("metadata", ()))
     if row is None:
         return None
-    length = row["length"] if row["length"] < row["at_most"] else inf
-    return Mark(row["mark"], row["others"], length)
+    return Mark(row["mark"], row["others"], row["length"])
 
 
 # How long an array is needs no look into it.

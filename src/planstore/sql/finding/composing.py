@@ -195,26 +195,7 @@ class Way:
     is_short: bool = False
     """Whether it can be gone to its end."""
     stretch: Callable[[Search, Parameters], Stretch] | None = None
-    """What lies between the ends of a ``page`` along it, where nothing else is asked for."""
-
-
-@dataclass(frozen=True, slots=True)
-class Stretch:
-    """A part of an index, from one end of a ``page`` to the other."""
-
-    of: str
-    """The alias of the table."""
-    condition: str
-
-    @classmethod
-    def along(cls, of: str, condition: str, place: str) -> Stretch:
-        """Where a condition holds; ``place``: the two columns by which the page is in order."""
-        return cls(
-            of,
-            f"""{condition}
-        and ({place}) >= (page.last_at, page.last_id)
-        and ({place}) <= (page.first_at, page.first_id)""",
-        )
+    """What leads to the rows of a page along it, where nothing else is asked for."""
 
 
 def at_once(condition: str, *columns: str) -> str:
@@ -225,6 +206,42 @@ def at_once(condition: str, *columns: str) -> str:
     """
     nothing = " and ".join(f"{column} = '{NOBODY}'" for column in columns)
     return f"({condition}\n      or {nothing})"
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """What leads to the rows of a ``page`` better than their keys."""
+
+    of: str
+    """The alias of the table."""
+    condition: str
+    page: str
+    """What has to be known of the page, by what was ``found f``."""
+
+    @classmethod
+    def along(cls, of: str, condition: str, place: str, key: Sequence[str]) -> Stretch:
+        """A part of an index where a condition holds, from one end of the page to the other.
+
+        ``place``: the two columns by which the page is in order; ``key``: the table's.
+        """
+        between = f"""{condition}
+        and ({place}) >= (page.last_at, page.last_id)
+        and ({place}) <= (page.first_at, page.first_id)"""
+        return cls(of, at_once(between, *key), _ENDS)
+
+    @classmethod
+    def at_rows(cls, of: str) -> Stretch:
+        """Where the rows lie, which whoever found them says in the column ``row_at``."""
+        return cls(of, f"{of}.ctid = any (page.rows_at)", "array_agg(f.row_at) as rows_at")
+
+
+@dataclass(frozen=True, slots=True)
+class Dug:
+    """What fits, in no order."""
+
+    text: str
+    """It answers the keys of the order."""
+    stretch: Stretch | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -265,10 +282,10 @@ class Noun:
     """The way that a search goes."""
     lead: Callable[[Connection, Search], Awaitable[Lead | None]]
     """What leads to what is sought by labels, metadata or words alone, if anything does."""
-    dug: Callable[[Search, Parameters], str]
-    """What fits, by whatever index knows best, and in no order: the keys."""
+    dug: Callable[[Search, Parameters], Dug]
+    """What fits, by whatever index knows best."""
     whole: Callable[[Stretch | None, int], Whole]
-    """The rows of a ``page``, given what they lie along, and the server's major version."""
+    """The rows of a ``page``, given what leads to them, and the server's major version."""
     plan_id: str
     """The plan of what was ``found f``."""
 
@@ -377,7 +394,7 @@ class _Final:
     """What is answered of the rows that were found."""
 
     text: Callable[[Stretch | None, str], str]
-    """Given what they lie along, where that is known, and what they have yet to fit."""
+    """Given what leads to their rows, where that is known, and what they have yet to fit."""
     prefix: str
     """What stands before the names of the keys."""
     is_whole: bool
@@ -392,7 +409,7 @@ def _whole(conn: Connection, noun: Noun, order: Order) -> _Final:
         whole = noun.whole(stretch, server)
         return f"""
   with page as materialized (
-    select {_ENDS if stretch else _IDS}
+    select {", ".join((_IDS, *([stretch.page] if stretch else [])))}
     from found f
   ),
   {whole.read}
@@ -405,8 +422,7 @@ def _whole(conn: Connection, noun: Noun, order: Order) -> _Final:
 
 
 _IDS: Final = "array_agg(f.id) as ids"
-_ENDS: Final = f"""{_IDS},
-      max(f.created_at) as first_at,
+_ENDS: Final = """max(f.created_at) as first_at,
       (array_agg(f.id order by f.created_at desc, f.id desc))[1] as first_id,
       min(f.created_at) as last_at,
       (array_agg(f.id order by f.created_at, f.id))[1] as last_id"""
@@ -525,13 +541,13 @@ async def _dig(conn: Connection, noun: Noun, search: Search, final: _Final) -> l
         f"""
 with found as materialized (
   select f.*
-  from ({dug}) f
+  from ({dug.text}) f
   where {search.order.after("f", place)}
   order by {by("f")}
   {cut.text}
 )
 select x.*
-from ({final.text(None, "true")}) x
+from ({final.text(dug.stretch, "true")}) x
 order by {by("x", prefix=final.prefix)}
 """,
         *parameters.values,

@@ -16,6 +16,7 @@ from planstore.sql.finding.composing import (
     SOUGHT,
     TIMES,
     Condition,
+    Dug,
     Key,
     Lead,
     Noun,
@@ -202,24 +203,27 @@ async def _lead(conn: Connection, search: Search) -> Lead | None:
     return Lead(way, LISTED, length=mark.length, unseen=_unseen(mark.number), is_sure=True)
 
 
-def _dug(search: Search, parameters: Parameters) -> str:
+def _dug(search: Search, parameters: Parameters) -> Dug:
     asked = search.asked
     if asked.keys().isdisjoint(SOUGHT):
         conditions = conditions_of(_CONDITIONS, search, parameters)
-        return f"""
+        return Dug(f"""
     select {search.order.selected}
     from planstore.plans p
-    where {" and ".join(conditions) or "true"}"""
+    where {" and ".join(conditions) or "true"}""")
     if "words" in asked:
-        return _by_words(search, parameters)
+        return Dug(_by_words(search, parameters))
     hints, handled = hints_of(search, parameters, "p")
     conditions = filtering(conditions_of(_CONDITIONS, search, parameters, but=handled))
-    return f"""
-    select {search.order.selected}
+    return Dug(
+        f"""
+    select {search.order.selected}, p.ctid as row_at
     from planstore.plans p
     where {" and ".join((*hints, conditions))}
     -- Or else it might go along the order after all.
-    offset 0"""
+    offset 0""",
+        Stretch.at_rows("p"),
+    )
 
 
 def _by_words(search: Search, parameters: Parameters) -> str:
@@ -253,8 +257,9 @@ def _by_words(search: Search, parameters: Parameters) -> str:
     {cut}"""
 
 
-def _whole(_stretch: Stretch | None, _server: int) -> Whole:
+def _whole(stretch: Stretch | None, _server: int) -> Whole:
     fields = columns(Plan.model_fields, of="p")
+    plans = stretch.condition if stretch else at_once(f"{_ID} = any (page.ids)", _ID)
     return Whole(
         f"""plan as materialized (
     select p.*
@@ -262,7 +267,7 @@ def _whole(_stretch: Stretch | None, _server: int) -> Whole:
     cross join lateral (
       select {fields}
       from planstore.plans p
-      where {at_once("p.id = any (page.ids)", "p.id")}
+      where {plans}
       offset 0
     ) p
   )""",

@@ -17,6 +17,7 @@ from planstore.sql.finding.composing import (
     SOUGHT,
     TIMES,
     Condition,
+    Dug,
     Key,
     Lead,
     Noun,
@@ -327,12 +328,17 @@ def _ready(column: str, kind: str) -> Callable[[Search, Parameters, Pick], Seque
     return way
 
 
+_KEY_OF_TASK: Final = ("t.id",)
+_KEY_OF_STATE: Final = ("s.plan_id", "s.task_id")
+
+
 def _alike(column: str, kind: str) -> Way:
     """Those that have one of the values in a column."""
 
     def stretch(search: Search, parameters: Parameters) -> Stretch:
         values = parameters.put(search.asked[column], f"{kind}[]")
-        return Stretch.along("t", f"t.{column} = any ({values})", "t.created_at, t.id")
+        condition = f"t.{column} = any ({values})"
+        return Stretch.along("t", condition, "t.created_at, t.id", _KEY_OF_TASK)
 
     return Way(_with(column, kind), TIMES | {column}, stretch=stretch)
 
@@ -341,7 +347,7 @@ def _run(search: Search, parameters: Parameters) -> Stretch:
     """What some workers run."""
     workers = parameters.put(search.asked["worker"], "text[]")
     condition = f"{_where(TaskStatus.RUNNING)} and s.worker_id = any ({workers})"
-    return Stretch.along("s", condition, "s.created_at, s.task_id")
+    return Stretch.along("s", condition, "s.created_at, s.task_id", _KEY_OF_STATE)
 
 
 _WAYS: Final = {
@@ -541,26 +547,29 @@ async def _lead(conn: Connection, search: Search) -> Lead | None:
     return Lead(way, LISTED, length=mark.length, unseen=unseen, is_sure=not mark.others)
 
 
-def _dug(search: Search, parameters: Parameters) -> str:
+def _dug(search: Search, parameters: Parameters) -> Dug:
     asked = search.asked
     if asked.keys().isdisjoint(SOUGHT):
         conditions = conditions_of(_CONDITIONS, search, parameters)
         if len(statuses := {*asked.get("status", ())}) == 1:
             conditions += map(_where, statuses)
-        return f"""
+        return Dug(f"""
     select {search.order.selected}
     from {TASKS}
-    where {" and ".join(conditions) or "true"}"""
+    where {" and ".join(conditions) or "true"}""")
     if "words" in asked:
-        return _by_words(search, parameters)
+        return Dug(_by_words(search, parameters))
     hints, handled = hints_of(search, parameters, "t")
     conditions = filtering(conditions_of(_CONDITIONS, search, parameters, but=handled))
-    return f"""
-    select {search.order.selected}
+    return Dug(
+        f"""
+    select {search.order.selected}, t.ctid as row_at
     from {_source(search)}
     where {" and ".join((*hints, conditions))}
     -- Or else it might go along the order after all.
-    offset 0"""
+    offset 0""",
+        Stretch.at_rows("t"),
+    )
 
 
 def _by_words(search: Search, parameters: Parameters) -> str:
@@ -635,7 +644,6 @@ def _by_words(search: Search, parameters: Parameters) -> str:
     ) t"""
 
 
-_KEY_OF_STATE: Final = ("s.plan_id", "s.task_id")
 _PAIRS_SINCE: Final = 17
 """The first PostgreSQL that seeks pairs of two lists by an index without trying all with all."""
 
@@ -645,11 +653,11 @@ def _whole(stretch: Stretch | None, server: int) -> Whole:
 
     What the index of a filter leads to is read by it, the other by its key.
     """
-    tasks = "t.id = any (page.ids)"
+    tasks = at_once("t.id = any (page.ids)", *_KEY_OF_TASK)
     if stretch is not None and stretch.of == "t":
         tasks = stretch.condition
     if stretch is not None and stretch.of == "s":
-        pages, states = "page", at_once(stretch.condition, *_KEY_OF_STATE)
+        pages, states = "page", stretch.condition
     elif server < _PAIRS_SINCE:
         pages, states = "task page", "s.plan_id = page.plan_id and s.task_id = page.id"
     else:
@@ -666,7 +674,7 @@ def _whole(stretch: Stretch | None, server: int) -> Whole:
     cross join lateral (
       select {columns(OF_TASK, of="t")}
       from planstore.tasks t
-      where {at_once(tasks, "t.id")}
+      where {tasks}
       offset 0
     ) t
   ),
