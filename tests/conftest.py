@@ -24,6 +24,7 @@ from planstore.db import Database
 from planstore.embedded import EmbeddedPostgres
 from planstore.migrations import migrate
 from planstore.services.plan_store import PlanStore
+from tests.health import assert_healthy
 from tests.payloads import assert_payloads_fit
 
 if TYPE_CHECKING:
@@ -144,6 +145,13 @@ async def store(database_url: str) -> AsyncIterator[PlanStore]:
         # Its own way, since another one would cost each test some milliseconds.
         async with store._database.connection() as conn:  # pyright: ignore[reportPrivateUsage] - see above
             await assert_payloads_fit(conn)
+
+
+@pytest.fixture
+async def stays_healthy(database: Database) -> AsyncIterator[None]:
+    """Have the whole database examined after the test."""
+    yield
+    await assert_healthy(database)
 
 
 @pytest.fixture

@@ -11,24 +11,19 @@ from planstore.models import TaskStatus as S
 from planstore.models.bulk import PlanBulk, TaskBulk
 from planstore.models.idempotency import Idempotency
 from tests.arranging import plan_of, task_of
-from tests.health import assert_healthy
 from tests.history import all_rows
 from tests.holder import claim, complete, complete_all
 from tests.rivals import behind_plan
 from tests.services.weaving import claimed
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Coroutine
+    from collections.abc import Coroutine
 
     from planstore.db import Database
     from planstore.models.bulk import PlanBulkAnswer, TaskBulkAnswer
     from planstore.services.plan_store import PlanStore
 
-
-@pytest.fixture(autouse=True)
-async def _stays_healthy(database: Database) -> AsyncIterator[None]:
-    yield
-    await assert_healthy(database)
+pytestmark = pytest.mark.usefixtures("stays_healthy")
 
 
 def to_tasks(

@@ -15,25 +15,18 @@ from planstore.models import TaskUpdate
 from planstore.models.claim import ClaimRequest, ClaimState
 from planstore.models.idempotency import Idempotency
 from tests.arranging import moved, plan_of, task_of
-from tests.health import assert_healthy
 from tests.history import all_events
 from tests.holder import claim, complete, complete_all, renew
 from tests.rivals import behind_key, behind_plan, behind_task
 from tests.services.weaving import woven
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
     from planstore.db import Database
     from planstore.models.claim import WorkPacket
     from planstore.models.idempotency import RequestKey
     from planstore.services.plan_store import PlanStore
 
-
-@pytest.fixture(autouse=True)
-async def _stays_healthy(database: Database) -> AsyncIterator[None]:
-    yield
-    await assert_healthy(database)
+pytestmark = pytest.mark.usefixtures("stays_healthy")
 
 
 KEY = Idempotency("claim")

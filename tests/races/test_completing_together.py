@@ -10,19 +10,20 @@ import pytest
 from planstore.errors import StaleClaim
 from planstore.models import PlanStatus as P
 from planstore.models import TaskStatus as S
-from tests.health import assert_healthy
 from tests.holder import claim, complete, complete_all
 from tests.rivals import behind_plan, behind_task
 from tests.services.weaving import woven
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Coroutine, Sequence
+    from collections.abc import Coroutine, Sequence
 
     from planstore.db import Database
     from planstore.models import Plan
     from planstore.models.claim import EndedTask, WorkPacket
     from planstore.services.plan_store import PlanStore
     from tests.services.weaving import Woven
+
+pytestmark = pytest.mark.usefixtures("stays_healthy")
 
 _COUNT: Final = 4
 _NEEDS: Final = {
@@ -39,12 +40,6 @@ select pg_cancel_backend(pid)
 from pg_stat_activity
 where datname = current_database() and wait_event_type = 'Lock'
 """
-
-
-@pytest.fixture(autouse=True)
-async def _stays_healthy(database: Database) -> AsyncIterator[None]:
-    yield
-    await assert_healthy(database)
 
 
 @pytest.fixture

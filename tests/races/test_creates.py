@@ -12,21 +12,15 @@ from planstore.errors import AlreadyExists, IdempotencyMismatch, NotFound, PlanC
 from planstore.models import Plan, PlanStatus, Task, TaskCreate
 from planstore.models.idempotency import Idempotency
 from tests.arranging import plan_of, set_to, task_of
-from tests.health import assert_healthy
 from tests.holder import claim
 from tests.rivals import behind_plan
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Coroutine
+    from collections.abc import Coroutine
 
-    from planstore.db import Database
     from planstore.services.plan_store import PlanStore
 
-
-@pytest.fixture(autouse=True)
-async def _stays_healthy(database: Database) -> AsyncIterator[None]:
-    yield
-    await assert_healthy(database)
+pytestmark = pytest.mark.usefixtures("stays_healthy")
 
 
 def create(

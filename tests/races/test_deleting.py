@@ -14,24 +14,19 @@ from planstore.models.claim import ClaimState
 from planstore.models.dependency import DependenciesUpdate
 from planstore.models.revision import RevisionDraft
 from tests.arranging import moved, plan_of, task_of
-from tests.health import assert_healthy
 from tests.history import all_rows
 from tests.holder import claim, complete, release, renew
 from tests.rivals import behind, behind_plan, behind_task
 from tests.services.weaving import claimed, woven
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Coroutine
+    from collections.abc import Callable, Coroutine
 
     from planstore.db import Database
     from planstore.models import Plan, Task
     from planstore.services.plan_store import PlanStore
 
-
-@pytest.fixture(autouse=True)
-async def _stays_healthy(database: Database) -> AsyncIterator[None]:
-    yield
-    await assert_healthy(database)
+pytestmark = pytest.mark.usefixtures("stays_healthy")
 
 
 def create(store: PlanStore, plan: Plan, **fields: Any) -> Coroutine[Any, Any, Task]:

@@ -13,14 +13,12 @@ from planstore.models.claim import ClaimRequest
 from planstore.models.dependency import DependenciesUpdate
 from planstore.models.idempotency import Idempotency
 from tests.arranging import moved
-from tests.health import assert_healthy
 from tests.history import all_events
 from tests.holder import claim, complete, complete_all, fail
 from tests.rivals import behind_key, behind_plan
 from tests.services.weaving import claimed, woven
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
     from uuid import UUID
 
     from planstore.db import Database
@@ -28,11 +26,7 @@ if TYPE_CHECKING:
     from planstore.models.task import Dependency
     from planstore.services.plan_store import PlanStore
 
-
-@pytest.fixture(autouse=True)
-async def _stays_healthy(database: Database) -> AsyncIterator[None]:
-    yield
-    await assert_healthy(database)
+pytestmark = pytest.mark.usefixtures("stays_healthy")
 
 
 async def add_needs(store: PlanStore, task: Task, *needs: Any) -> list[Dependency]:

@@ -14,7 +14,6 @@ from planstore.models import TaskUpdate
 from planstore.models.claim import ClaimState, Outcome
 from planstore.models.idempotency import Idempotency
 from tests.arranging import moved, plan_of, status_of, task_of
-from tests.health import assert_healthy
 from tests.history import all_events
 from tests.holder import claim, complete, complete_all, fail, release, renew
 from tests.rivals import behind_key, behind_plan, behind_task
@@ -22,18 +21,14 @@ from tests.services.weaving import claimed, woven
 from tests.time_travel import end_leases
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import Sequence
     from uuid import UUID
 
     from planstore.db import Database
     from planstore.models.claim import WorkPacket
     from planstore.services.plan_store import PlanStore
 
-
-@pytest.fixture(autouse=True)
-async def _stays_healthy(database: Database) -> AsyncIterator[None]:
-    yield
-    await assert_healthy(database)
+pytestmark = pytest.mark.usefixtures("stays_healthy")
 
 
 @pytest.fixture

@@ -9,18 +9,19 @@ import pytest
 
 from planstore.errors import StaleClaim
 from planstore.models import TaskStatus as S
-from tests.health import assert_healthy
 from tests.holder import claim, complete
 from tests.rivals import behind_plan
 from tests.services.weaving import claimed, run_fails, woven
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import Sequence
     from uuid import UUID
 
     from planstore.db import Database
     from planstore.models.claim import EndedTask, WorkPacket
     from planstore.services.plan_store import PlanStore
+
+pytestmark = pytest.mark.usefixtures("stays_healthy")
 
 _NEXT: Final = {"worker_id": "w1"}
 
@@ -32,12 +33,6 @@ where aggregate_id = $1
 order by seq desc
 limit 1
 """
-
-
-@pytest.fixture(autouse=True)
-async def _stays_healthy(database: Database) -> AsyncIterator[None]:
-    yield
-    await assert_healthy(database)
 
 
 async def transactions(database: Database, done: EndedTask) -> tuple[str, str]:

@@ -14,24 +14,17 @@ from planstore.models import TaskStatus as S
 from planstore.models.claim import ClaimRequest
 from planstore.models.idempotency import Idempotency
 from tests.arranging import moved, status_of, task_of
-from tests.health import assert_healthy
 from tests.history import all_events
 from tests.holder import claim, complete, complete_all, fail, release
 from tests.rivals import behind_key, behind_plan
 from tests.services.weaving import claimed, woven
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
     from planstore.db import Database
     from planstore.models import Plan
     from planstore.services.plan_store import PlanStore
 
-
-@pytest.fixture(autouse=True)
-async def _stays_healthy(database: Database) -> AsyncIterator[None]:
-    yield
-    await assert_healthy(database)
+pytestmark = pytest.mark.usefixtures("stays_healthy")
 
 
 async def most_at_work(database: Database) -> int:

@@ -14,23 +14,16 @@ from planstore.models.budget import PauseReason
 from planstore.models.claim import Heartbeat, HeartbeatClaim, Result, Results
 from planstore.models.usage import UsageReport
 from tests.arranging import plan_of, task_of
-from tests.health import assert_healthy
 from tests.history import all_events
 from tests.holder import claim, complete, fail, renew
 from tests.rivals import behind_plan
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
     from planstore.db import Database
     from planstore.models.claim import WorkPacket
     from planstore.services.plan_store import PlanStore
 
-
-@pytest.fixture(autouse=True)
-async def _stays_healthy(database: Database) -> AsyncIterator[None]:
-    yield
-    await assert_healthy(database)
+pytestmark = pytest.mark.usefixtures("stays_healthy")
 
 
 @pytest.mark.parametrize("is_approved_first", [True, False])

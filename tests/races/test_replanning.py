@@ -23,7 +23,6 @@ from planstore.models.dependency import DependenciesUpdate
 from planstore.models.idempotency import Idempotency
 from planstore.models.revision import RevisionAnswer, RevisionDraft, WantedTasks
 from tests.arranging import status_of
-from tests.health import assert_healthy
 from tests.history import all_events
 from tests.holder import claim, complete, complete_all, fail, release, renew
 from tests.rivals import behind_key, behind_plan, behind_task
@@ -31,7 +30,7 @@ from tests.services.weaving import claimed, woven
 from tests.time_travel import end_leases
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Coroutine
+    from collections.abc import Callable, Coroutine
 
     from planstore.db import Database
     from planstore.models import Plan
@@ -39,16 +38,12 @@ if TYPE_CHECKING:
 
     Rival = Coroutine[Any, Any, Any]
 
+pytestmark = pytest.mark.usefixtures("stays_healthy")
+
 REMOVE_A: Final[dict[str, Any]] = {"op": "remove", "task": "a"}
 CHANGE_A: Final[dict[str, Any]] = {"op": "change", "task": "a", "set": {"description": "new"}}
 ADD_X: Final[dict[str, Any]] = {"op": "add", "task": {"name": "x", "description": "x"}}
 X_AFTER_A: Final[dict[str, Any]] = {**ADD_X, "op": "insert", "after": "a"}
-
-
-@pytest.fixture(autouse=True)
-async def _stays_healthy(database: Database) -> AsyncIterator[None]:
-    yield
-    await assert_healthy(database)
 
 
 def revise(

@@ -17,25 +17,18 @@ from planstore.models.query import TaskFilter
 from planstore.models.revision import RevisionDraft, WantedTasks
 from planstore.models.task import StatusReason as R
 from tests.arranging import moved, plan_of, set_to, status_of, task_of
-from tests.health import assert_healthy
 from tests.history import all_events
 from tests.holder import claim, complete, fail
 from tests.refusals import refused
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
     from planstore.db import Database
     from planstore.models import Plan
     from planstore.services.plan_store import PlanStore
 
+pytestmark = pytest.mark.usefixtures("stays_healthy")
+
 ADA = Review(by="ada", comment="Go ahead")
-
-
-@pytest.fixture(autouse=True)
-async def _stays_healthy(database: Database) -> AsyncIterator[None]:
-    yield
-    await assert_healthy(database)
 
 
 async def gated_of(store: PlanStore, **fields: object) -> tuple[Plan, Task]:

@@ -11,22 +11,14 @@ from planstore.models import TaskStatus as S
 from planstore.models.claim import MAX_PACKET_OUTPUT
 from planstore.models.dependency import DependenciesUpdate
 from tests.arranging import plan_of, status_of, task_of
-from tests.health import assert_healthy
 from tests.holder import claim, complete
 from tests.services.weaving import claimed, woven
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
-    from planstore.db import Database
     from planstore.models import Task
     from planstore.services.plan_store import PlanStore
 
-
-@pytest.fixture(autouse=True)
-async def _stays_healthy(database: Database) -> AsyncIterator[None]:
-    yield
-    await assert_healthy(database)
+pytestmark = pytest.mark.usefixtures("stays_healthy")
 
 
 OUTPUT: dict[str, Any] = {

@@ -17,25 +17,18 @@ from planstore.models.claim import ClaimRequest
 from planstore.models.idempotency import Idempotency
 from planstore.models.query import PlanFilter
 from tests.arranging import plan_of, status_of, task_of
-from tests.health import assert_healthy
 from tests.history import all_events
 from tests.holder import claim, complete, fail, release, renew
 from tests.refusals import refused
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
     from planstore.db import Database
     from planstore.models import Plan
     from planstore.services.plan_store import PlanStore
 
+pytestmark = pytest.mark.usefixtures("stays_healthy")
+
 PAST = datetime(2020, 1, 1, tzinfo=UTC)
-
-
-@pytest.fixture(autouse=True)
-async def _stays_healthy(database: Database) -> AsyncIterator[None]:
-    yield
-    await assert_healthy(database)
 
 
 async def budgeted(store: PlanStore, *, tasks: int = 3, **budget: Any) -> Plan:

@@ -17,25 +17,18 @@ from planstore.models.idempotency import Idempotency
 from planstore.services import bulk as bulk_module
 from planstore.services.bulk import Sizes
 from tests.arranging import moved, plan_of, set_to, status_of, task_of
-from tests.health import assert_healthy
 from tests.history import all_events, all_rows
 from tests.holder import claim, complete, renew
 from tests.refusals import refused
 from tests.services.weaving import claimed, woven
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
     from planstore.db import Database
     from planstore.models import Plan, Task
     from planstore.models.bulk import BulkAnswer, PlanBulkAnswer, TaskBulkAnswer
     from planstore.services.plan_store import PlanStore
 
-
-@pytest.fixture(autouse=True)
-async def _stays_healthy(database: Database) -> AsyncIterator[None]:
-    yield
-    await assert_healthy(database)
+pytestmark = pytest.mark.usefixtures("stays_healthy")
 
 
 async def to_tasks(

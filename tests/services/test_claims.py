@@ -22,7 +22,6 @@ from planstore.models.claim import (
 )
 from planstore.models.idempotency import Idempotency
 from tests.arranging import moved, plan_of, task_of
-from tests.health import assert_healthy
 from tests.history import all_events
 from tests.holder import claim, complete, complete_all, fail, release
 from tests.refusals import refused
@@ -30,17 +29,11 @@ from tests.services.weaving import claimed, woven
 from tests.time_travel import pass_time
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
     from planstore.db import Database
     from planstore.models.claim import WorkPacket
     from planstore.services.plan_store import PlanStore
 
-
-@pytest.fixture(autouse=True)
-async def _stays_healthy(database: Database) -> AsyncIterator[None]:
-    yield
-    await assert_healthy(database)
+pytestmark = pytest.mark.usefixtures("stays_healthy")
 
 
 def names_of(packets: list[WorkPacket]) -> list[str]:

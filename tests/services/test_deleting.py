@@ -21,25 +21,19 @@ from planstore.models import TaskStatus as S
 from planstore.models.claim import ClaimState
 from planstore.models.idempotency import Idempotency
 from tests.arranging import moved, plan_of, set_to, status_of, task_of
-from tests.health import assert_healthy
 from tests.history import all_events, all_rows
 from tests.holder import claim, complete, fail, renew
 from tests.refusals import refused
 from tests.services.weaving import claimed, run_fails, woven
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
     from uuid import UUID
 
     from planstore.db import Database
     from planstore.models import Plan
     from planstore.services.plan_store import PlanStore
 
-
-@pytest.fixture(autouse=True)
-async def _stays_healthy(database: Database) -> AsyncIterator[None]:
-    yield
-    await assert_healthy(database)
+pytestmark = pytest.mark.usefixtures("stays_healthy")
 
 
 _LEFT = """

@@ -15,25 +15,20 @@ from planstore.models import TaskStatus as S
 from planstore.models.dependency import DependenciesUpdate
 from planstore.models.idempotency import Idempotency
 from tests.arranging import moved, plan_of, set_to, status_of, task_of
-from tests.health import assert_healthy
 from tests.history import all_events
 from tests.holder import claim, complete, fail, release
 from tests.refusals import refused
 from tests.services.weaving import claimed, woven
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import Callable
 
     from planstore.db import Database
     from planstore.models import Plan, Task
     from planstore.services.plan_store import PlanStore
     from tests.services.weaving import Woven
 
-
-@pytest.fixture(autouse=True)
-async def _stays_healthy(database: Database) -> AsyncIterator[None]:
-    yield
-    await assert_healthy(database)
+pytestmark = pytest.mark.usefixtures("stays_healthy")
 
 
 def needing(*needs: Any) -> DependenciesUpdate:

@@ -13,23 +13,16 @@ from planstore.models import PlanStatus as P
 from planstore.models import TaskStatus as S
 from planstore.models.idempotency import Idempotency
 from tests.arranging import plan_of, status_of, task_of
-from tests.health import assert_healthy
 from tests.history import all_events
 from tests.holder import claim, complete_all
 from tests.refusals import refused
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
     from planstore.db import Database
     from planstore.models import Plan
     from planstore.services.plan_store import PlanStore
 
-
-@pytest.fixture(autouse=True)
-async def _stays_healthy(database: Database) -> AsyncIterator[None]:
-    yield
-    await assert_healthy(database)
+pytestmark = pytest.mark.usefixtures("stays_healthy")
 
 
 SEQUENTIAL: Final[list[dict[str, Any]]] = [

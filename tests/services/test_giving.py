@@ -13,37 +13,23 @@ from planstore.models import PlanStatus as P
 from planstore.models import TaskCreate
 from planstore.models import TaskStatus as S
 from planstore.models.idempotency import Idempotency
-from planstore.services import claims
 from tests.arranging import plan_of, task_of
-from tests.health import assert_healthy
 from tests.holder import claim
 from tests.rivals import behind_key
 from tests.services.test_waiting import answer_of, until, waiting
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
     from planstore.db import Database
     from planstore.models import Task
     from planstore.services.plan_store import PlanStore
+
+pytestmark = pytest.mark.usefixtures("nobody_looks_by_itself", "stays_healthy")
 
 _TRANSACTIONS: Final = """
 select count(distinct xmin::text)
 from planstore.events
 where aggregate_id = $1
 """
-
-
-@pytest.fixture(autouse=True)
-async def _stays_healthy(database: Database) -> AsyncIterator[None]:
-    yield
-    await assert_healthy(database)
-
-
-@pytest.fixture(autouse=True)
-def _nobody_looks_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(claims, "_LOOK_EVERY", 3_600.0)
-    monkeypatch.setattr(claims, "_SWEEP_EVERY", 3_600.0)
 
 
 async def transactions(database: Database, task: Task) -> int:

@@ -13,24 +13,17 @@ from planstore.models import PlanStatus as P
 from planstore.models import TaskStatus as S
 from planstore.models.claim import ClaimState, Heartbeat, HeartbeatClaim, Outcome
 from tests.arranging import moved, plan_of, status_of, task_of
-from tests.health import assert_healthy
 from tests.history import all_events, all_rows
 from tests.holder import claim, complete, fail, release, renew
 from tests.services.weaving import claimed, woven
 from tests.time_travel import end_leases, pass_time
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
     from planstore.db import Database
     from planstore.models.claim import WorkPacket
     from planstore.services.plan_store import PlanStore
 
-
-@pytest.fixture(autouse=True)
-async def _stays_healthy(database: Database) -> AsyncIterator[None]:
-    yield
-    await assert_healthy(database)
+pytestmark = pytest.mark.usefixtures("stays_healthy")
 
 
 @pytest.mark.parametrize("seconds", [1, 60, 3_600])

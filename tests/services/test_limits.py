@@ -10,23 +10,16 @@ from planstore.models import PlanUpdate, TaskBatch, TaskDraft, TaskUpdate
 from planstore.models import TaskStatus as S
 from planstore.models.claim import ClaimRequest
 from tests.arranging import moved, task_of
-from tests.health import assert_healthy
 from tests.holder import claim, complete, complete_all, fail, release
 from tests.services.weaving import claimed, woven
 from tests.time_travel import end_leases, pass_time
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
     from planstore.db import Database
     from planstore.models.claim import WorkPacket
     from planstore.services.plan_store import PlanStore
 
-
-@pytest.fixture(autouse=True)
-async def _stays_healthy(database: Database) -> AsyncIterator[None]:
-    yield
-    await assert_healthy(database)
+pytestmark = pytest.mark.usefixtures("stays_healthy")
 
 
 def names_of(packets: list[WorkPacket]) -> str:

@@ -12,24 +12,17 @@ from planstore.models import TaskStatus as S
 from planstore.models.claim import ClaimState
 from planstore.models.plan import OnFailure
 from tests.arranging import moved, set_to, status_of, task_of
-from tests.health import assert_healthy
 from tests.history import all_events
 from tests.holder import claim, complete, fail, release, renew
 from tests.services.weaving import claimed, woven
 from tests.time_travel import end_leases
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
     from planstore.db import Database
     from planstore.services.plan_store import PlanStore
     from tests.services.weaving import Woven
 
-
-@pytest.fixture(autouse=True)
-async def _stays_healthy(database: Database) -> AsyncIterator[None]:
-    yield
-    await assert_healthy(database)
+pytestmark = pytest.mark.usefixtures("stays_healthy")
 
 
 async def standing_of(store: PlanStore, tasks: Woven) -> dict[str, str]:

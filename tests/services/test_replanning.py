@@ -21,26 +21,21 @@ from planstore.models import TaskStatus as S
 from planstore.models.idempotency import Idempotency
 from planstore.models.revision import RevisionDraft
 from tests.arranging import moved, plan_of, set_to, status_of
-from tests.health import assert_healthy
 from tests.history import all_events
 from tests.holder import claim, complete, complete_all, fail
 from tests.refusals import refused
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import Sequence
 
     from planstore.db import Database
     from planstore.models import Plan, Task
     from planstore.models.revision import RevisionAnswer, TaskMention
     from planstore.services.plan_store import PlanStore
 
+pytestmark = pytest.mark.usefixtures("stays_healthy")
+
 Op = dict[str, Any]
-
-
-@pytest.fixture(autouse=True)
-async def _stays_healthy(database: Database) -> AsyncIterator[None]:
-    yield
-    await assert_healthy(database)
 
 
 def new(name: str, *needs: str, **fields: Any) -> dict[str, Any]:

@@ -13,7 +13,6 @@ from planstore.models import TaskStatus as S
 from planstore.models.claim import Failure, Outcome
 from planstore.models.insight import ReasonCode
 from tests.arranging import moved, plan_of, status_of, task_of
-from tests.health import assert_healthy
 from tests.history import all_events
 from tests.holder import claim, complete, fail, release
 from tests.refusals import refused
@@ -21,18 +20,13 @@ from tests.services.weaving import claimed, woven
 from tests.time_travel import pass_time
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
     from uuid import UUID
 
     from planstore.db import Database
     from planstore.models import Plan
     from planstore.services.plan_store import PlanStore
 
-
-@pytest.fixture(autouse=True)
-async def _stays_healthy(database: Database) -> AsyncIterator[None]:
-    yield
-    await assert_healthy(database)
+pytestmark = pytest.mark.usefixtures("stays_healthy")
 
 
 AT_ONCE = {"initial_delay_sec": 0}

@@ -10,23 +10,16 @@ from planstore.models import PlanStatus as P
 from planstore.models import PlanUpdate, TaskUpdate
 from planstore.models import TaskStatus as S
 from tests.arranging import moved, plan_of, status_of, task_of
-from tests.health import assert_healthy
 from tests.holder import claim, complete, complete_all, fail
 from tests.services.weaving import claimed, woven
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
     from planstore.db import Database
     from planstore.models import Plan
     from planstore.services.plan_store import PlanStore
     from tests.services.weaving import Woven
 
-
-@pytest.fixture(autouse=True)
-async def _stays_healthy(database: Database) -> AsyncIterator[None]:
-    yield
-    await assert_healthy(database)
+pytestmark = pytest.mark.usefixtures("stays_healthy")
 
 
 async def in_orders(store: PlanStore, orders: dict[str, int], **plan: Any) -> tuple[Plan, Woven]:

@@ -36,16 +36,15 @@ from planstore.models import (
 from planstore.models.idempotency import Idempotency
 from planstore.services import templates
 from tests.arranging import moved, plan_of, task_of
-from tests.health import assert_healthy
 from tests.holder import claim, complete, fail
 from tests.refusals import refused
 from tests.time_travel import pass_time
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
     from planstore.db import Database
     from planstore.services.plan_store import PlanStore
+
+pytestmark = pytest.mark.usefixtures("stays_healthy")
 
 REAL: Final = Path(__file__).parents[3] / "shared/real/taskmaster-tasks.json"
 
@@ -69,12 +68,6 @@ PLAN: Final[dict[str, Any]] = {
     ],
 }
 GIVEN: Final = Instantiation(params={"service": "shop"})
-
-
-@pytest.fixture(autouse=True)
-async def _stays_healthy(database: Database) -> AsyncIterator[None]:
-    yield
-    await assert_healthy(database)
 
 
 async def template_of(store: PlanStore, name: str = "release", **fields: Any) -> Template:

@@ -16,24 +16,17 @@ from planstore.models.idempotency import Idempotency
 from planstore.models.query import UsageFilter
 from planstore.models.usage import Usage, UsageReport
 from tests.arranging import moved, plan_of, task_of
-from tests.health import assert_healthy
 from tests.history import all_events
 from tests.holder import claim, complete, fail, renew
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
     from planstore.db import Database
     from planstore.models.claim import WorkPacket
     from planstore.services.plan_store import PlanStore
 
+pytestmark = pytest.mark.usefixtures("stays_healthy")
+
 DIME = {"cost_usd": 0.1}
-
-
-@pytest.fixture(autouse=True)
-async def _stays_healthy(database: Database) -> AsyncIterator[None]:
-    yield
-    await assert_healthy(database)
 
 
 async def claimed(store: PlanStore, **fields: Any) -> WorkPacket:

@@ -14,24 +14,17 @@ from planstore.models import TaskStatus as S
 from planstore.models.claim import ClaimState, Outcome, Reset
 from planstore.models.idempotency import Idempotency
 from tests.arranging import moved, plan_of, set_to, status_of, task_of
-from tests.health import assert_healthy
 from tests.history import all_events
 from tests.holder import claim, complete, fail, release, renew
 from tests.refusals import refused
 from tests.services.weaving import claimed, woven
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
     from planstore.db import Database
     from planstore.services.plan_store import PlanStore
     from tests.services.weaving import Woven
 
-
-@pytest.fixture(autouse=True)
-async def _stays_healthy(database: Database) -> AsyncIterator[None]:
-    yield
-    await assert_healthy(database)
+pytestmark = pytest.mark.usefixtures("stays_healthy")
 
 
 async def statuses_of(store: PlanStore, tasks: Woven) -> dict[str, str]:

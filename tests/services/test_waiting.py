@@ -18,35 +18,20 @@ import pytest
 from planstore.models import PlanUpdate, TaskBatch, TaskDraft, TaskUpdate
 from planstore.models import TaskStatus as S
 from planstore.models.dependency import DependenciesUpdate
-from planstore.services import claims
 from tests.arranging import moved, plan_of, task_of
-from tests.health import assert_healthy
 from tests.holder import claim, complete, fail, release
 from tests.services.weaving import claimed, woven
 from tests.time_travel import end_leases
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
     from planstore.db import Database
     from planstore.models import Plan, Task
     from planstore.models.claim import WorkPacket
     from planstore.services.plan_store import PlanStore
 
+pytestmark = pytest.mark.usefixtures("nobody_looks_by_itself", "stays_healthy")
+
 DEADLINE: Final = 10.0
-NEVER: Final = 3_600.0
-
-
-@pytest.fixture(autouse=True)
-async def _stays_healthy(database: Database) -> AsyncIterator[None]:
-    yield
-    await assert_healthy(database)
-
-
-@pytest.fixture(autouse=True)
-def _nobody_looks_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(claims, "_LOOK_EVERY", NEVER)
-    monkeypatch.setattr(claims, "_SWEEP_EVERY", NEVER)
 
 
 async def until(is_so: Callable[[], Awaitable[bool]]) -> None:

@@ -11,7 +11,6 @@ from planstore.models import TaskStatus as S
 from planstore.models import TaskUpdate
 from planstore.models.revision import WantedTasks
 from tests.arranging import moved, task_of
-from tests.health import assert_healthy
 from tests.history import all_events
 from tests.holder import claim, complete
 from tests.refusals import refused
@@ -27,18 +26,12 @@ from tests.services.test_replanning import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
     from planstore.db import Database
     from planstore.models import Plan
     from planstore.models.revision import RevisionAnswer
     from planstore.services.plan_store import PlanStore
 
-
-@pytest.fixture(autouse=True)
-async def _stays_healthy(database: Database) -> AsyncIterator[None]:
-    yield
-    await assert_healthy(database)
+pytestmark = pytest.mark.usefixtures("stays_healthy")
 
 
 async def set_tasks(

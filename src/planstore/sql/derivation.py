@@ -70,6 +70,8 @@ _IS_DEAD: Final = is_dead(
     on_failure="(select plan.on_failure from plan)",
 )
 
+_SKIPS_THE_REST: Final = "(select plan.is_closed or plan.aborts from plan)"
+
 _NOTED: Final = f"""case
       when $6::json is null then {REVISION_OF_PLAN}
       else (left({REVISION_OF_PLAN}::text, -1) || ',' || substr($6::json::text, 2))::json
@@ -95,7 +97,7 @@ begin
     select
       s.*,
       -- What is about to be skipped with all the rest.
-      (s.is_idle or s.is_held) and (select plan.is_closed or plan.aborts from plan) as is_over
+      (s.is_idle or s.is_held) and {_SKIPS_THE_REST} as is_over
     from (
       select
         s.task_id, t.sequence_order, s.status, s.status_reason, s.keeps_hold, s.needs, s.unmet,
@@ -146,8 +148,7 @@ begin
       from planstore.task_states s
       where s.plan_id = $1
         and s.task_id = d.task_id
-        and ({is_idle("s")}
-          or {is_held("s")} and (select plan.is_closed or plan.aborts from plan))
+        and ({is_idle("s")} or {is_held("s")} and {_SKIPS_THE_REST})
       offset 0
     ) s
   ),

@@ -281,7 +281,7 @@ LAST: Final = 10
 """The number of their last parameter."""
 CLAIM_ONE: Final = {
     asked: f"select {', '.join(CLAIMED)} from planstore.{each.name}"
-    "($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)"
+    f"({', '.join(f'${number}' for number in range(1, LAST + 1))})"
     for asked, each in CLAIMS_OF_ONE.items()
 }
 """The statements that call them."""
