@@ -386,8 +386,9 @@ DERIVE: Final = routine(
     _BODY,
     returns="uuid[]",
     # Most plans are small: the tasks of a large one would be looked up one by one. So each table is
-    # read by $1 itself; by a row that bears the same id, all plans would be gone through.
-    planned_with="enable_nestloop = off",
+    # read by $1 itself; by a row that bears the same id, all plans would be gone through. Planning
+    # takes as long as hundreds of tasks do, and what is right for one plan is right for all.
+    planned_with=("enable_nestloop = off", "plan_cache_mode = force_generic_plan"),
 )
 
 _DERIVE: Final = f"""

@@ -14,6 +14,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from hashlib import sha256
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,19 +36,19 @@ def routine(
     body: str,
     *,
     returns: str | None = None,
-    planned_with: str | None = None,
+    planned_with: Sequence[str] = (),
 ) -> Routine:
     """A function of PL/pgSQL.
 
-    ``returns``: what it answers, where that isn't among the parameters. ``planned_with``: a setting
-    of PostgreSQL's that holds while its steps are planned and carried out.
+    ``returns``: what it answers, where that isn't among the parameters. ``planned_with``: settings
+    of PostgreSQL's that hold while its steps are planned and carried out.
     """
     answer = f"returns {returns}\n" if returns else ""
-    setting = f"set {planned_with}\n" if planned_with else ""
-    digest = sha256((parameters + answer + setting + body).encode()).hexdigest()[:12]
+    settings = "".join(f"set {each}\n" for each in planned_with)
+    digest = sha256((parameters + answer + settings + body).encode()).hexdigest()[:12]
     name = f"{noun}_{digest}"
     return Routine(
         name,
-        f"create or replace function planstore.{name}({parameters})\n{answer}{setting}"
+        f"create or replace function planstore.{name}({parameters})\n{answer}{settings}"
         f"language plpgsql as $routine${body}$routine$",
     )
