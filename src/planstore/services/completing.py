@@ -232,7 +232,7 @@ class _Group:
                 answer.set_exception(error)
 
 
-async def end_counted(conn: Connection, endings: Sequence[Ending]) -> Ended:
+async def end_within(conn: Connection, endings: Sequence[Ending]) -> Ended:
     """End runs within a transaction, as far as what follows can be counted.
 
     It locks the plans of all of them in their order.

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from planstore.models.expansion import expanded
 from planstore.services import following
+from planstore.services.answers import plan_of
 from planstore.services.placing import new_tasks
-from planstore.services.store.answers import plan_of
 from planstore.sql import idempotency as keys
 from planstore.sql import plans
 

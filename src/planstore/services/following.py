@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from planstore.models.task import Task, TaskStatus
 from planstore.services import refusals, wiring
-from planstore.services.store.answers import tasks_of_new
+from planstore.services.answers import tasks_of_new
 from planstore.sql import derivation, plans, tasks
 
 if TYPE_CHECKING:

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Final
 import asyncpg
 
 from planstore.errors import PlanStoreError
+from planstore.services.answers import tasks_of_new
 from planstore.services.placing import in_turn
-from planstore.services.store.answers import tasks_of_new
 from planstore.services.wakeups import give_way
 from planstore.sql import tasks
 

@@ -33,7 +33,7 @@ async def end_runs(conn: Connection, endings: Sequence[Ending]) -> Ended:
 
     Only where a run ends by it: a report that comes again isn't counted again.
     """
-    ended = await completing.end_counted(conn, endings)
+    ended = await completing.end_within(conn, endings)
     # That has locked the plans of all of them, so nobody is waited for who may wait for us.
     await ended.redo({"stale", "wide"}, endings, partial(following.end_runs, conn))
     given = {each.task_id for each in endings}

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from planstore.models.task import DEPENDENCY_LIST, Dependency
 from planstore.services import following, refusals, wiring
-from planstore.services.store.answers import task_of
+from planstore.services.answers import task_of
 from planstore.services.store.core import Core
 from planstore.sql import derivation, tasks
 from planstore.sql import idempotency as keys

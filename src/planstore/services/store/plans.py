@@ -24,8 +24,8 @@ from planstore.services import (
     spending,
     steering,
 )
+from planstore.services.answers import nothing, plan_of
 from planstore.services.placing import new_tasks
-from planstore.services.store.answers import nothing, plan_of
 from planstore.services.store.core import Core
 from planstore.services.store.updates import basis_of, changes_of
 from planstore.sql import idempotency as keys

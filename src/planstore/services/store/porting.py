@@ -10,8 +10,8 @@ from typing import IO, TYPE_CHECKING, Final, Literal
 
 from planstore.models.intake import ExportFormat, Imported, ImportFormat, ImportOrder
 from planstore.services import exporting
+from planstore.services.answers import plan_of
 from planstore.services.intake import making, reading
-from planstore.services.store.answers import plan_of
 from planstore.services.store.core import Core
 from planstore.sql import idempotency as keys
 from planstore.sql import plans

@@ -22,9 +22,9 @@ from planstore.services import (
     steering,
     wiring,
 )
+from planstore.services.answers import nothing, task_of, tasks_of_new
 from planstore.services.once import said
 from planstore.services.placing import new_task, new_tasks
-from planstore.services.store.answers import nothing, task_of, tasks_of_new
 from planstore.services.store.runs import Runs
 from planstore.services.store.updates import basis_of, changes_of
 from planstore.sql import idempotency as keys

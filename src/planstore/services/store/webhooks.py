@@ -20,7 +20,7 @@ from planstore.models.webhook import (
     Webhook,
 )
 from planstore.services import webhooks
-from planstore.services.store.answers import nothing
+from planstore.services.answers import nothing
 from planstore.services.store.core import Core
 from planstore.services.store.updates import basis_of, changes_of
 from planstore.sql import idempotency as keys
