@@ -19,6 +19,7 @@ from planstore.services.plan_store import PlanStore
 from tests.arranging import plan_of, task_of
 
 if TYPE_CHECKING:
+    from planstore.db import Loan
     from planstore.sql.connection import Connection
 
 
@@ -47,11 +48,11 @@ async def test_a_run_whose_end_a_crash_undid_is_not_acknowledged(
             claims: Any = vars(store)["_claims"]
             claim_on = claims._claim_on
 
-            async def crash_before(conn: Connection, request: ClaimRequest, **kwargs: Any) -> Any:
-                for pid in await _processes(conn):
+            async def crash_before(loan: Loan, request: ClaimRequest, **kwargs: Any) -> Any:
+                for pid in await _processes(await loan.connection()):
                     os.kill(pid, signal.SIGKILL)
                 await asyncio.to_thread(_start_again, postgres)
-                return await claim_on(conn, request, **kwargs)
+                return await claim_on(loan, request, **kwargs)
 
             monkeypatch.setattr(claims, "_claim_on", crash_before)
             report = Completion(

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 import pytest
 
-from planstore.services import claims
+from planstore.services import claims, expiry
 
 if TYPE_CHECKING:
     from tests.conftest import Postgres
@@ -23,4 +23,4 @@ def postgres(every_postgres: Postgres) -> Postgres:
 def nobody_looks_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leave it to others to wake a claim that waits."""
     monkeypatch.setattr(claims, "_LOOK_EVERY", _NEVER)
-    monkeypatch.setattr(claims, "_SWEEP_EVERY", _NEVER)
+    monkeypatch.setattr(expiry, "_EVERY", _NEVER)

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 import asyncpg
 
 from planstore.db import Loan
+from planstore.errors import PlanStoreError
 from planstore.models.claim import MAX_CLAIMS
 from planstore.models.task import TaskStatus
 from planstore.services import following
@@ -31,9 +32,10 @@ if TYPE_CHECKING:
 
     from planstore.db import Database
     from planstore.models.claim import ClaimRequest
+    from planstore.services.searching import Search
     from planstore.services.turns import Turns
     from planstore.sql.connection import Connection, Row, RowLike
-    from planstore.sql.tasks import Ending, Place
+    from planstore.sql.tasks import Ending
 
 _TAKEN: Final[Mapping[str, Any]] = MappingProxyType(
     {"verdict": "changed", "status": TaskStatus.COMPLETED.value, "is_returned": False}
@@ -89,31 +91,39 @@ class Completions:
         request: ClaimRequest,
         *,
         is_whole: bool,
-        after: Place | None,
+        search: Search,
+        hints: int,
         traceparent: str | None,
     ) -> tuple[Ended, Sequence[RowLike] | None]:
         """Complete the task of a lone caller, and claim the next one in the same transaction.
 
-        Answers what `complete` does, with the task if that is to be whole; and what was claimed,
-        None if that wasn't looked for.
+        ``search``, ``hints``: as in `Search.begin`. Answers what `complete` does, with the task if
+        that is to be whole; and what was claimed, None if that is still to be looked for.
         """
         (ending,) = endings
         plan_id = self._turns.plan_of(ending.task_id)
         assert plan_id is not None
         async with self._turns.of(plan_id):
+            conn = await loan.connection()
+            look = search.begin(hints)
             both = await tasks.complete_and_claim(
-                await loan.connection(),
+                conn,
                 ending,
                 request,
                 is_whole=is_whole,
-                after=after,
+                after=look.after,
                 traceparent=traceparent,
             )
         row = both.first
         ended = _part(row, set[int](row["taken"] or ()), 0, 1)
         ended.task = both.task or None
-        is_found = row["verdict"] == "changed" and not row["had_to_wait"]
-        return ended, both.claimed if is_found else None
+        is_done = row["verdict"] == "changed" and not row["had_to_wait"]
+        # Where nothing comes after a place, there may be something before it.
+        if not is_done or (not both.claimed and look.after is not None):
+            search.forget()
+            return ended, None
+        search.end(look, both.claimed)
+        return ended, both.claimed
 
     async def complete(
         self, loan: Loan, endings: Sequence[Ending], *, is_written_later: bool
@@ -159,14 +169,18 @@ class Completions:
             ended = await group.join(endings)
         else:
             group = self._next[plan_id] = _Group(endings)
-            async with self._turns.of(plan_id):
-                if self._next[plan_id] is group:
-                    del self._next[plan_id]
-                if not group.is_shared:
-                    return await _complete(
-                        await loan.connection(), endings, is_written_later=is_written_later
-                    )
-                ended = await self._complete_together(group)
+            try:
+                async with self._turns.of(plan_id):
+                    self._close(plan_id, group)
+                    if not group.is_shared:
+                        return await _complete(
+                            await loan.connection(), endings, is_written_later=is_written_later
+                        )
+                    ended = await self._complete_together(group)
+            finally:
+                # Who is cancelled before its turn leaves nobody behind.
+                self._close(plan_id, group)
+                group.part()
         if ended is None:
             async with self._turns.of(plan_id):
                 ended = await _complete(
@@ -174,14 +188,18 @@ class Completions:
                 )
         return ended
 
+    def _close(self, plan_id: UUID, group: _Group) -> None:
+        """Let nobody join a group any more."""
+        if self._next.get(plan_id) is group:
+            del self._next[plan_id]
+
     async def _complete_together(self, group: _Group) -> Ended | None:
         try:
             async with self._database.connection() as conn:
                 return group.share_out(await tasks.complete(conn, group.endings))
         except asyncpg.PostgresError:
-            group.part()
             return None
-        except BaseException as error:
+        except PlanStoreError as error:
             group.fail(error)
             raise
 
@@ -221,12 +239,12 @@ class _Group:
         return _part(row, taken, 0, self._first)
 
     def part(self) -> None:
-        """Have each do it again alone."""
+        """Have each who was told nothing do it alone."""
         for _, _, answer in self._joined:
             if not answer.done():
                 answer.set_result(None)
 
-    def fail(self, error: BaseException) -> None:
+    def fail(self, error: PlanStoreError) -> None:
         for _, _, answer in self._joined:
             if not answer.done():
                 answer.set_exception(error)

@@ -8,6 +8,7 @@ fails as a whole, each of its tasks is made again alone, so that no caller gets 
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from typing import TYPE_CHECKING, Final
 
 import asyncpg
@@ -19,7 +20,7 @@ from planstore.services.wakeups import give_way
 from planstore.sql import tasks
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from uuid import UUID
 
     from planstore.db import Database
@@ -64,6 +65,11 @@ class MergedCreates:
             while self._waiting:
                 taken, self._waiting = self._waiting[:_AT_ONCE], self._waiting[_AT_ONCE:]
                 await self._create(taken)
+        except BaseException as error:
+            if self._lanes == 1:
+                left, self._waiting = self._waiting, []
+                _fail(left, error)
+            raise
         finally:
             self._lanes -= 1
 
@@ -75,22 +81,50 @@ class MergedCreates:
         except asyncpg.PostgresError as error:
             if len(taken) == 1:
                 _fail(taken, error)
-            for each in taken if len(taken) > 1 else ():
-                await self._create([each], is_waiting=is_waiting)
+            else:
+                await self._create_apart(taken, is_waiting=is_waiting)
         except PlanStoreError as error:
-            _fail(taken, error)
+            if len(taken) == 1 or not isinstance(error.__cause__, asyncpg.LockNotAvailableError):
+                _fail(taken, error)
+                return
+            # It may be an id or a key of one of them that somebody else is just taking.
+            for each in taken:
+                self._writes.begin(self._create([each], is_waiting=is_waiting))
         except BaseException as error:
             _fail(taken, error)
             raise
         else:
-            # Who waits for work goes first.
-            await (give_way() if is_handed_out else self._wakeups.hint_before())
-            for asked, placed in zip(taken, new, strict=True):
-                row = rows.get(placed.plan_id)
-                if row is None and not is_waiting:
-                    self._hold(asked)
-                elif not asked[1].done():
-                    asked[1].set_result(_added(placed, row))
+            try:
+                # Who waits for work goes first.
+                await (give_way() if is_handed_out else self._wakeups.hint_before())
+            finally:
+                self._answer(taken, new, rows, is_waiting=is_waiting)
+
+    async def _create_apart(self, taken: list[Asked], *, is_waiting: bool) -> None:
+        """Add tasks one by one, so that no caller gets another's error."""
+        left = deque(taken)
+        try:
+            while left:
+                await self._create([left.popleft()], is_waiting=is_waiting)
+        except BaseException as error:
+            _fail(left, error)
+            raise
+
+    def _answer(
+        self,
+        taken: Sequence[Asked],
+        new: Sequence[NewTask],
+        rows: Mapping[UUID, RowLike],
+        *,
+        is_waiting: bool,
+    ) -> None:
+        """Tell each caller what has become of its task; those whose plan is held wait on."""
+        for asked, placed in zip(taken, new, strict=True):
+            row = rows.get(placed.plan_id)
+            if row is None and not is_waiting:
+                self._hold(asked)
+            elif not asked[1].done():
+                asked[1].set_result(_added(placed, row))
 
     async def _add(
         self, conn: Connection, new: Sequence[NewTask], *, is_waiting: bool
@@ -140,7 +174,7 @@ def _added(placed: NewTask, row: RowLike | None) -> Task | None:
     return task
 
 
-def _fail(taken: list[Asked], error: BaseException) -> None:
+def _fail(taken: Iterable[Asked], error: BaseException) -> None:
     for _, answer in taken:
         if not answer.done():
             answer.set_exception(error)

@@ -48,8 +48,11 @@ class Writes:
 
         They are left to the database, and whether they take place is not known here.
         """
-        if self._under_way:
-            await asyncio.wait(self._under_way, timeout=within.total_seconds())
+        now = asyncio.get_running_loop().time
+        deadline = now() + within.total_seconds()
+        # One may begin another: what was claimed for somebody who is gone is given back.
+        while self._under_way and (left := deadline - now()) > 0:
+            await asyncio.wait(self._under_way, timeout=left)
         return len(self._under_way)
 
     async def do(

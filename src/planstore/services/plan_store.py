@@ -97,11 +97,12 @@ class PlanStore(
 
     async def _finish(self) -> None:
         await self._feed.close()
-        await self._wakeups.close()
         await self._sender.close()
         left = await self._writes.finish(within=FINISH_PATIENCE)
         if left:
             logger.warning("%d writes are still at work; the database ends them by itself", left)
+        # The last writes may have something to tell others.
+        await self._wakeups.close()
 
     @property
     def where(self) -> str:

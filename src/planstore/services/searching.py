@@ -13,7 +13,7 @@ from __future__ import annotations
 import time
 from collections import OrderedDict
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from planstore.sql.tasks import LONG_AGO, Place
 
@@ -38,6 +38,14 @@ _PER_EXPIRED: Final = 0.002
 """Seconds that taking back one lease may take."""
 
 
+class Look(NamedTuple):
+    """One search of many that may go on at once."""
+
+    after: Place | None
+    """After which place is searched; None from the beginning."""
+    began_at: float
+
+
 class Search:
     """The search of those who ask for the same."""
 
@@ -46,32 +54,29 @@ class Search:
         self._slow_until = 0.0
         self._is_very_slow = False
         self._hints = 0
-        self._began_at = 0.0
-        self._is_from_beginning = True
 
-    def begin(self, hints: int) -> Place | None:
-        """Return after which place to search; None for the beginning.
+    def begin(self, hints: int) -> Look:
+        """Say where to search, at the moment at which that is done.
 
         ``hints``: how many there have been that something has become ready.
         """
-        self._began_at = time.monotonic()
+        now = time.monotonic()
         is_news = hints != self._hints and not self._is_very_slow
         self._hints = hints
-        self._is_from_beginning = is_news or self._began_at >= self._slow_until
-        return None if self._is_from_beginning else self._place
+        return Look(None if is_news or now >= self._slow_until else self._place, now)
 
     def forget(self) -> None:
         """Take a beginning back: there was no search after it."""
         self._hints = -1
 
-    def end(self, rows: Sequence[RowLike]) -> None:
+    def end(self, look: Look, rows: Sequence[RowLike]) -> None:
         """Note what was found, and how long that took."""
         now = time.monotonic()
         if rows:
             last = rows[-1]
             self._place = Place(last["priority"], last["was_ready_at"], last["id"])
-        if self._is_from_beginning:
-            took = now - self._began_at
+        if look.after is None:
+            took = now - look.began_at
             excess = took - _PER_TASK * len(rows)
             self._is_very_slow = excess > _VERY_SLOW
             self._slow_until = now + _SHARE * took if excess > _SLOW else 0.0
@@ -96,26 +101,35 @@ class Searches:
         return search
 
 
+class Sweep(NamedTuple):
+    """One look for ended leases."""
+
+    after: datetime
+    """After which time a lease must have ended to be looked at."""
+    began_at: float
+
+    @property
+    def is_from_beginning(self) -> bool:
+        return self.after == LONG_AGO
+
+
 class Leases:
     """Up to when all leases that ended have been taken back."""
 
     def __init__(self) -> None:
         self._done_until = LONG_AGO
         self._slow_until = 0.0
-        self._began_at = 0.0
-        self._is_from_beginning = True
 
-    def begin(self) -> datetime:
-        """Return after which time a lease must have ended to be looked at."""
-        self._began_at = time.monotonic()
-        self._is_from_beginning = self._began_at >= self._slow_until
-        return LONG_AGO if self._is_from_beginning else self._done_until
+    def begin(self) -> Sweep:
+        """Say which leases to look at."""
+        now = time.monotonic()
+        return Sweep(LONG_AGO if now >= self._slow_until else self._done_until, now)
 
-    def end(self, looked_at: datetime, *, taken_back: int) -> None:
+    def end(self, sweep: Sweep, looked_at: datetime, *, taken_back: int) -> None:
         """Note that all leases which had ended at that time have been taken back."""
         self._done_until = looked_at - _LATE
-        if self._is_from_beginning:
+        if sweep.is_from_beginning:
             now = time.monotonic()
-            took = now - self._began_at
+            took = now - sweep.began_at
             is_slow = took - _PER_EXPIRED * taken_back > _SLOW
             self._slow_until = now + _SHARE * took if is_slow else 0.0

@@ -59,6 +59,11 @@ class Waiter:
     def is_woken(self) -> bool:
         return self._woken.done()
 
+    @property
+    def has_missed_it(self) -> bool:
+        """Whether it has left when it was to look for work."""
+        return self._woken.done() and not self._woken.cancelled()
+
     def wake(self) -> None:
         """Have it look for work, unless it has been given some."""
         if not self._woken.done():

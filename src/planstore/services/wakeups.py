@@ -15,6 +15,8 @@ from contextlib import suppress
 from contextvars import Context
 from typing import TYPE_CHECKING, Final
 
+import asyncpg
+
 from planstore.errors import PlanStoreError
 from planstore.services.waiters import Waiter
 
@@ -35,6 +37,9 @@ _FIRST: Final = 4
 """Within how many rounds of the loop who was woken here has sent a search for work. Nothing else is
 begun before: all else has its turn while PostgreSQL works on that."""
 
+_FAILURES: Final = (PlanStoreError, asyncpg.PostgresError, asyncpg.InterfaceError)
+"""What a hint may meet with: the next one may go well."""
+
 _RECONNECT: Final = 1.0
 """Seconds between two attempts to listen again."""
 
@@ -52,6 +57,8 @@ class Wakeups:
         self._database = database
         self._waiting: dict[Hashable, deque[Waiter]] = {}
         self._hints = 0
+        self._looked: set[Hashable] = set()
+        """For what somebody has begun to look since the last hint."""
         self._is_stopped = False
         self._has_woken = False
         """Whether somebody here was woken by the last hint."""
@@ -61,7 +68,12 @@ class Wakeups:
 
     @property
     def hints(self) -> int:
-        """How many there have been: who looks for work notes it before, so as to miss none."""
+        """How many there have been."""
+        return self._hints
+
+    def look(self, shape: Hashable) -> int:
+        """Note that somebody begins to look; answers how many hints there have been before."""
+        self._looked.add(shape)
         return self._hints
 
     @property
@@ -126,12 +138,17 @@ class Wakeups:
         """
         if self._listener is None:
             self._listener = asyncio.create_task(self._listen(), context=Context())
-        if self._hints != since:
+        # Where somebody has begun to look since then, that one has others look if there is more.
+        if self._is_stopped or (self._hints != since and shape not in self._looked):
             return ()
         waiter = Waiter(wish)
         self._waiting.setdefault(shape, deque()).append(waiter)
         try:
             return await waiter.wait(at_most=at_most)
+        except asyncio.CancelledError:
+            if waiter.has_missed_it:
+                self.wake_next(shape)
+            raise
         finally:
             self._forget(shape, waiter)
 
@@ -145,6 +162,7 @@ class Wakeups:
 
     def _wake_all(self) -> bool:
         self._hints += 1
+        self._looked.clear()
         return sum(self.wake_next(shape) for shape in list(self._waiting)) > 0
 
     def _hear(self) -> None:
@@ -172,8 +190,8 @@ class Wakeups:
         try:
             async with self._database.connection() as conn:
                 await conn.execute(f"notify {CHANNEL}")
-        except PlanStoreError as error:
-            logger.debug("a hint was not sent: %s", error.detail)
+        except _FAILURES as error:
+            logger.debug("a hint was not sent: %s", error)
 
     async def _listen(self) -> None:
         while True:
@@ -181,8 +199,8 @@ class Wakeups:
                 async with self._database.listening(CHANNEL, self._hear) as lost:
                     self._hear()  # for what was missed while nobody listened
                     await lost.wait()
-            except PlanStoreError as error:
-                logger.debug("hints of other processes are not heard: %s", error.detail)
+            except _FAILURES as error:
+                logger.debug("hints of other processes are not heard: %s", error)
             await asyncio.sleep(_RECONNECT)
 
 

@@ -170,6 +170,19 @@ async def lock_of_tasks(conn: Connection, task_ids: Iterable[UUID]) -> list[Row]
     return await conn.fetch(_LOCK_OF_TASKS, list(task_ids))
 
 
+_FREE: Final = """
+select p.id
+from planstore.plans p
+where p.id = any ($1)
+for no key update of p skip locked
+"""
+
+
+async def free(conn: Connection, plan_ids: Iterable[UUID]) -> set[UUID]:
+    """Return those of the plans that nobody holds at this moment."""
+    return {row["id"] for row in await conn.fetch(_FREE, list(plan_ids))}
+
+
 _DERIVING: Final = frozenset(
     {"plan_type", "status", "auto_complete", "on_failure", "max_parallel_tasks", "paused_at"}
     | {"budget"}

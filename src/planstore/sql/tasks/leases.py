@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 LONG_AGO: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 _OVERDUE: Final = """
-select o.task_id, o.fencing_token, now() as looked_at
+select o.plan_id, o.task_id, o.fencing_token, now() as looked_at
 from (select 1) one
 left join lateral (
-  select s.task_id, s.fencing_token
+  select s.plan_id, s.task_id, s.fencing_token
   from planstore.task_states s
   where s.lease_expires_at <= now()
     and s.lease_expires_at > $2
@@ -32,7 +32,7 @@ left join lateral (
 async def overdue(
     conn: Connection, *, limit: int, after: datetime = LONG_AGO
 ) -> tuple[list[Row], datetime]:
-    """Return tasks whose lease has ended, with the ``fencing_token`` of the claim, and the time.
+    """Return tasks whose lease has ended, with ``plan_id`` and ``fencing_token``, and the time.
 
     ``after``: only leases that ended after that.
     """
