@@ -259,6 +259,13 @@ class Database:
                 if asyncio.get_running_loop().time() > deadline:
                     raise self._unavailable() from error
                 await asyncio.sleep(0.1)
+            except asyncpg.InterfaceError as error:
+                if not self._is_closing:
+                    raise
+                raise Unavailable(
+                    f"This process has closed its connections to the database at {self.where}: "
+                    "open the store anew."
+                ) from error
 
     def _unavailable(self) -> Unavailable:
         return Unavailable(

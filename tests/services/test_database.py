@@ -123,3 +123,10 @@ async def test_how_the_disk_is_asked_is_left_to_an_operator(database_url: str) -
     own = f"{database_url}&options=-c%20effective_io_concurrency%3D7"
     async with Database.open(own) as database, database.connection() as conn:
         assert await conn.fetchval("show effective_io_concurrency") == "7"
+
+
+async def test_who_asks_a_store_that_was_closed_is_told_so(database_url: str) -> None:
+    async with PlanStore.open(database_url, migrate=False) as store:
+        pass
+    with pytest.raises(Unavailable, match="open the store anew"):
+        await store.list_plans()
