@@ -50,8 +50,8 @@ MOST: Final = 20_000
 FLOOD: Final = 15_000
 """Events that come in a second, from which on those who write them need the processors more."""
 
-UNDER_FLOOD: Final = min(MOST, 3_000 * (os.cpu_count() or 1))
-"""Events that are passed on in a second then: about a twentieth of the machine."""
+UNDER_FLOOD: Final = min(MOST, 1_500 * (os.cpu_count() or 1))
+"""Events that are passed on in a second then: about a fortieth of the machine."""
 
 _GAUGE_EVERY: Final = 0.2
 """Seconds between two looks at how many events come, as long as there are any."""
